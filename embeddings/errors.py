@@ -1,0 +1,84 @@
+"""Every failure that Footnote expects, in one tree.
+
+The tree stands in the innermost package so that each folder can raise from it and `app` can map it to
+answers in one place (HTTP status in brackets).
+
+    FootnoteError
+    ├── InvalidInput          a value that breaks the contract                     [422]
+    ├── NotFound              a collection, document, version or key               [404]
+    ├── Conflict              the name is taken, or the state forbids it           [409]
+    ├── TooLarge              above a size limit                                   [413]
+    ├── UnsupportedFormat     a file type that cannot be read                      [415]
+    ├── Unreadable            the right type, but broken, encrypted or empty       [422]
+    ├── Unauthenticated       no key, or an unknown one                            [401]
+    ├── Forbidden             a key without the scope                              [403]
+    ├── Overloaded            queues are full; try again later                     [503]
+    ├── StorageFull           the disk took no more                                [507]
+    └── ModelDamaged          an artifact whose files or figures are wrong         [500]
+"""
+
+
+class FootnoteError(Exception):
+    """A failure with a message for the person who caused it: what was found, what is expected, what to do next."""
+
+    code = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        found: str | None = None,
+        expected: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.found = found
+        self.expected = expected
+        self.next_step = next_step
+
+
+class InvalidInput(FootnoteError):
+    code = "invalid_input"
+
+
+class NotFound(FootnoteError):
+    code = "not_found"
+
+
+class Conflict(FootnoteError):
+    code = "conflict"
+
+
+class TooLarge(FootnoteError):
+    code = "too_large"
+
+
+class UnsupportedFormat(FootnoteError):
+    code = "unsupported_format"
+
+
+class Unreadable(FootnoteError):
+    code = "unreadable"
+
+
+class Unauthenticated(FootnoteError):
+    code = "unauthenticated"
+
+
+class Forbidden(FootnoteError):
+    code = "forbidden"
+
+
+class Overloaded(FootnoteError):
+    code = "overloaded"
+
+
+class StorageFull(FootnoteError):
+    code = "storage_full"
+
+
+class ModelDamaged(FootnoteError):
+    code = "model_damaged"
