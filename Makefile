@@ -1,0 +1,59 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+SERVING := $(VENV)/.serving
+DEVELOPMENT := $(VENV)/.development
+
+.PHONY: help setup setup-dev run test lint format bench models locks
+
+help:
+	@echo "make setup      serving only, into $(VENV)"
+	@echo "make setup-dev  serving, training, evaluation, tests and lint"
+	@echo "make run        the service with its guide, on loopback"
+	@echo "make test | lint | format | bench"
+	@echo "make models     convert the bundled encoder again"
+	@echo "make locks      pin the newest allowed versions"
+
+# The stamps make set-up run again only when what it installs has changed.
+setup: $(SERVING)
+
+setup-dev: $(DEVELOPMENT)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Footnote needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(SERVING): requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install -r requirements.lock
+	$(PIP) install --no-deps -e .
+	touch $@
+
+# torch goes first and alone: pip then takes the CPU build where one is offered.
+$(DEVELOPMENT): $(SERVING) requirements-train.lock requirements-dev.lock
+	$(PIP) install "$$(grep '^torch==' requirements-train.lock)"
+	$(PIP) install -r requirements-train.lock -r requirements-dev.lock
+	touch $@
+
+run: setup
+	$(BIN)/footnote serve
+
+test: setup-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup-dev
+	$(BIN)/python -m tests.benchmarks
+
+models: setup-dev
+	$(BIN)/footnote models build-bundled
