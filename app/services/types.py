@@ -1,0 +1,233 @@
+"""What goes into the services and what comes out. Offsets are Unicode code points; times are UTC."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from embeddings.errors import FootnoteError
+from retrieval.types import FusionWeights, SearchMode, SideScore
+
+
+class Scope(StrEnum):
+    """What a key may do. admin includes write, write includes read."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+class ItemStatus(StrEnum):
+    """What became of one item of a batch.
+
+    created: the id was new; updated: its text, title, metadata or chunking changed; unchanged: the same again;
+    error: nothing of this item was written.
+    """
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSettings:
+    """How a collection is chunked and answered from.
+
+    chunk_max_tokens, chunk_overlap_tokens: in the encoder's tokens; they hold for documents written from now on.
+    refusal_threshold: probability in [0, 1] below which the decoder's answer is withheld; None: the decoder's own.
+    """
+
+    chunk_max_tokens: int = 200
+    chunk_overlap_tokens: int = 30
+    refusal_threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection with its counts. last_seq: number of its latest write; 0 when nothing was ever written."""
+
+    name: str
+    settings: CollectionSettings
+    documents: int
+    chunks: int
+    last_seq: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInput:
+    """A document given as text.
+
+    id: external id, unique in its collection; None: made from the content, so that the same content is one document.
+    media_type: text/plain when None; text/markdown keeps the text and lends its headings to the chunks.
+    """
+
+    text: str
+    id: str | None = None
+    title: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileInput:
+    """A document given as a file.
+
+    id: external id; None: the filename. A JSONL or CSV file holds many documents, which take their ids from their
+    records. metadata: added to each document of the file; a record's own keys win.
+    """
+
+    filename: str
+    data: bytes
+    id: str | None = None
+    media_type: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """What became of one document of a batch.
+
+    version, chunks: of the stored document; None when status is error.
+    truncated: chunks whose text the encoder saw only in part (words beyond stay findable lexically).
+    error: set exactly when status is error.
+    """
+
+    id: str | None
+    status: ItemStatus
+    version: int | None = None
+    chunks: int | None = None
+    truncated: int = 0
+    error: FootnoteError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """A document as it stands now. length: of the text, in code points; content_hash: SHA-256 of its UTF-8 text, hex."""
+
+    id: str
+    version: int
+    title: str | None
+    media_type: str
+    filename: str | None
+    length: int
+    chunks: int
+    metadata: Mapping[str, Any]
+    content_hash: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """Documents in the order of their ids. next: what `after` has to be for the next page; None on the last."""
+
+    documents: tuple[DocumentInfo, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextRange:
+    """`text` is the version's text[start:end]; length: of the whole text, in code points."""
+
+    document_id: str
+    version: int
+    start: int
+    end: int
+    length: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalFile:
+    """The bytes that were sent for one version; for a document given as text, that text in UTF-8."""
+
+    document_id: str
+    version: int
+    filename: str | None
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SearchInput:
+    """A question to a collection. filter: the JSON object of the filter language; None: every document."""
+
+    query: str
+    mode: SearchMode = SearchMode.HYBRID
+    limit: int = 10
+    offset: int = 0
+    filter: object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HitScores:
+    """Every score that led to a hit; a side that did not return it is None. fused: the score that ranks."""
+
+    fused: float
+    dense: SideScore | None = None
+    lexical: SideScore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that was found. text == the document version's text[start:end]. page: starts at 1; None if unpaged."""
+
+    document_id: str
+    version: int
+    title: str | None
+    start: int
+    end: int
+    text: str
+    page: int | None
+    heading_path: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    score: float
+    scores: HitScores
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOutput:
+    """Hits, best first. weights: how hybrid mode trusted its sides; None in the other modes. took_ms: milliseconds."""
+
+    query: str
+    mode: SearchMode
+    hits: tuple[Hit, ...]
+    weights: FusionWeights | None
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who holds a key."""
+
+    key_id: int
+    name: str
+    scopes: frozenset[Scope]
+
+    def allows(self, scope: Scope) -> bool:
+        """True when one of the key's scopes is `scope` or includes it."""
+        order = list(Scope)
+        return any(order.index(held) >= order.index(scope) for held in self.scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A key without its secret. revoked_at: None while it is good."""
+
+    id: int
+    name: str
+    scopes: frozenset[Scope]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key with its secret, which is not stored and is shown this once."""
+
+    info: KeyInfo
+    token: str
