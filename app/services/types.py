@@ -21,7 +21,8 @@ class Scope(StrEnum):
 class ItemStatus(StrEnum):
     """What became of one item of a batch.
 
-    created: the id was new; updated: its text, title, metadata or chunking changed; unchanged: the same again;
+    created: the id was new; updated: its text, title, metadata or chunking changed; unchanged: the same
+    again;
     error: nothing of this item was written.
     """
 
@@ -35,8 +36,10 @@ class ItemStatus(StrEnum):
 class CollectionSettings:
     """How a collection is chunked and answered from.
 
-    chunk_max_tokens, chunk_overlap_tokens: in the encoder's tokens; they hold for documents written from now on.
-    refusal_threshold: probability in [0, 1] below which the decoder's answer is withheld; None: the decoder's own.
+    chunk_max_tokens, chunk_overlap_tokens: in the encoder's tokens; they hold for documents written from now
+    on.
+    refusal_threshold: probability in [0, 1] below which the decoder's answer is withheld; None: the
+    decoder's own.
     """
 
     chunk_max_tokens: int = 200
@@ -61,7 +64,8 @@ class CollectionInfo:
 class DocumentInput:
     """A document given as text.
 
-    id: external id, unique in its collection; None: made from the content, so that the same content is one document.
+    id: external id, unique in its collection; None: made from the content, so that the same content is one
+    document.
     media_type: text/plain when None; text/markdown keeps the text and lends its headings to the chunks.
     """
 
@@ -76,8 +80,8 @@ class DocumentInput:
 class FileInput:
     """A document given as a file.
 
-    id: external id; None: the filename. A JSONL or CSV file holds many documents, which take their ids from their
-    records. metadata: added to each document of the file; a record's own keys win.
+    id: external id; None: the filename. A JSONL or CSV file holds many documents, which take their ids from
+    their records. metadata: added to each document of the file; a record's own keys win.
     """
 
     filename: str
@@ -106,7 +110,9 @@ class ItemResult:
 
 @dataclass(frozen=True, slots=True)
 class DocumentInfo:
-    """A document as it stands now. length: of the text, in code points; content_hash: SHA-256 of its UTF-8 text, hex."""
+    """A document as it stands now. length: of the text, in code points; content_hash: SHA-256 of its UTF-8
+    text, hex.
+    """
 
     id: str
     version: int
@@ -123,7 +129,9 @@ class DocumentInfo:
 
 @dataclass(frozen=True, slots=True)
 class DocumentPage:
-    """Documents in the order of their ids. next: what `after` has to be for the next page; None on the last."""
+    """Documents in the order of their ids. next: what `after` has to be for the next page; None on the
+    last.
+    """
 
     documents: tuple[DocumentInfo, ...]
     next: str | None
@@ -174,7 +182,9 @@ class HitScores:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that was found. text == the document version's text[start:end]. page: starts at 1; None if unpaged."""
+    """A chunk that was found. text == the document version's text[start:end]. page: starts at 1; None if
+    unpaged.
+    """
 
     document_id: str
     version: int
@@ -191,7 +201,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchOutput:
-    """Hits, best first. weights: how hybrid mode trusted its sides; None in the other modes. took_ms: milliseconds."""
+    """Hits, best first. weights: how hybrid mode trusted its sides; None in the other modes. took_ms:
+    milliseconds.
+    """
 
     query: str
     mode: SearchMode

@@ -1,0 +1,130 @@
+"""One SQLite file, many readers, one writer at a time.
+
+WAL lets readers go on while one writes, in this process and in others. Between processes SQLite's own file
+lock
+orders the writers: BEGIN IMMEDIATE takes it at the start of a write, so no write finds out at its end that
+it has lost. Within the process an asyncio lock queues writers, so that they wait without holding a thread
+each.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from embeddings.errors import FootnoteError, Overloaded, StorageFull
+
+WRITE = "footnote_write"
+
+
+class Database:
+    """Transactions on the file at `path`, which the migrations have made."""
+
+    def __init__(self, path: Path, busy_timeout_s: int) -> None:
+        self.path = path
+        self._engine = _make_engine(path, busy_timeout_s)
+        self._writer_engine = self._engine.execution_options(**{WRITE: True})
+        self._writer = asyncio.Lock()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A snapshot: all statements on this connection see the database as it was at the first of them."""
+        with storage_errors():
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed, and on the disk, when the block has ended without an exception.
+
+        Raises StorageFull when the disk took no more, Overloaded when another process kept the file locked
+        for longer than the busy timeout. Nothing is written then.
+        """
+        with storage_errors():
+            async with self._writer, self._writer_engine.begin() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        """Close all connections; the last process to do so merges the write-ahead log into the file."""
+        await self._engine.dispose()
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn what SQLite says about the disk and its lock into errors that say what to do."""
+    try:
+        yield
+    except OperationalError as error:
+        raise _explained(error, str(error.orig)) from error
+    except sqlite3.OperationalError as error:
+        raise _explained(error, str(error)) from error
+
+
+def _explained(error: Exception, reason: str) -> Exception:
+    if "disk is full" in reason or "disk I/O" in reason:
+        return StorageFull(
+            f"the disk took no more: {reason}",
+            found=reason,
+            expected="free space under FOOTNOTE_HOME",
+            next_step="free some space, then send the request again; nothing of it was written",
+        )
+    if "readonly" in reason or "unable to open" in reason:
+        return _unwritable(reason)
+    if "locked" in reason or "busy" in reason:
+        return Overloaded(
+            "another process is writing to the database",
+            found=reason,
+            expected="a free database within FOOTNOTE_BUSY_TIMEOUT_S seconds",
+            next_step="send the request again; nothing of it was written",
+        )
+    return error
+
+
+def _unwritable(reason: str) -> FootnoteError:
+    return StorageFull(
+        f"the database cannot be written: {reason}",
+        found=reason,
+        expected="a folder under FOOTNOTE_HOME that this user may write",
+        next_step="correct the folder's permissions, or set FOOTNOTE_HOME to another folder",
+    )
+
+
+def _make_engine(path: Path, busy_timeout_s: int) -> AsyncEngine:
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}",
+        connect_args={"timeout": busy_timeout_s},
+        json_serializer=partial(json.dumps, ensure_ascii=False, allow_nan=False),
+    )
+    prepare_connections(engine.sync_engine)
+    return engine
+
+
+def prepare_connections(engine: Any) -> None:
+    """Give each connection of a (synchronous) SQLite engine the settings that Footnote counts on."""
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+
+
+def _configure(connection: Any, _: ConnectionPoolEntry) -> None:
+    # The driver would begin transactions by itself, and later than we say; _begin does it instead.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    # FULL: an acknowledged write survives a power cut, at the price of about 4 ms a commit.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,189 @@
+"""The tables. SQL is the truth: whatever is not here can be built from here.
+
+    collections ─┬─ documents ─┬─ document_versions   text and original of each version
+                 │             └─ chunks ── vectors   of the current version only
+                 └─ tombstones                        what was deleted, for the indexes that follow
+    api_keys
+
+Every write to a collection takes the next `seq` of that collection, in the transaction that writes. An index
+that has followed up to seq S needs only the rows above S.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+# SQLite reuses the id of a deleted last row unless told otherwise. An index knows documents and chunks by
+# their ids, so an id that came back would bring a deleted document back with it.
+NEVER_REUSE_IDS = {"sqlite_autoincrement": True}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time, which SQLite would otherwise give back without its zone."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Store in UTC, without the zone."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give back as UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Model(DeclarativeBase):
+    """All tables. Constraints have names, so that a migration can change them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
+
+
+class Collection(Model):
+    """last_seq: number of the latest write; 0 before the first."""
+
+    __tablename__ = "collections"
+    __table_args__ = (NEVER_REUSE_IDS,)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    chunk_max_tokens: Mapped[int]
+    chunk_overlap_tokens: Mapped[int]
+    refusal_threshold: Mapped[float | None]
+    last_seq: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Document(Model):
+    """A document as it stands now.
+
+    id: the document key that indexes know. fingerprint: SHA-256 over all that a client can change about it.
+    seq: of the write that last changed it; its chunks carry the same.
+    """
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        UniqueConstraint("collection_id", "external_id"),
+        Index("ix_documents_seq", "collection_id", "seq"),
+        NEVER_REUSE_IDS,
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    external_id: Mapped[str]
+    version: Mapped[int]
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    seq: Mapped[int]
+    chunk_count: Mapped[int]
+    title: Mapped[str | None]
+    meta: Mapped[dict[str, Any]] = mapped_column("metadata")
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class DocumentVersion(Model):
+    """The text of one version, which never changes, so that a citation of it stays checkable.
+
+    length: in code points. content_hash, original_hash: SHA-256, hex, of the UTF-8 text and of the bytes
+    sent.
+    original: None when the document was given as text. It stands last, so that reading the text passes over
+    it.
+    """
+
+    __tablename__ = "document_versions"
+    __table_args__ = (UniqueConstraint("document_id", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    media_type: Mapped[str]
+    filename: Mapped[str | None]
+    length: Mapped[int]
+    content_hash: Mapped[str] = mapped_column(String(64))
+    original_hash: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    text: Mapped[str]
+    original: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class Chunk(Model):
+    """A span of the current version. chunking: the settings that cut it."""
+
+    __tablename__ = "chunks"
+    __table_args__ = (UniqueConstraint("document_id", "chunking", "ordinal"), NEVER_REUSE_IDS)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    chunking: Mapped[str]
+    ordinal: Mapped[int]
+    start: Mapped[int]
+    end: Mapped[int]
+    page: Mapped[int | None]
+    heading_path: Mapped[list[str]]
+
+
+class Vector(Model):
+    """A chunk as one model sees it. data: (dimension,) little-endian float16."""
+
+    __tablename__ = "vectors"
+
+    chunk_id: Mapped[int] = mapped_column(ForeignKey("chunks.id", ondelete="CASCADE"), primary_key=True)
+    model_id: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Tombstone(Model):
+    """A deleted document.
+
+    external_id_hash: SHA-256, hex; the id itself went with the document. last_version: a document that comes
+    back under the id goes on counting, so that no citation of the deleted text can point into the new one.
+    """
+
+    __tablename__ = "tombstones"
+    __table_args__ = (
+        Index("ix_tombstones_seq", "collection_id", "seq"),
+        Index("ix_tombstones_external_id_hash", "collection_id", "external_id_hash"),
+    )
+
+    document_key: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    seq: Mapped[int]
+    external_id_hash: Mapped[str] = mapped_column(String(64))
+    last_version: Mapped[int]
+
+
+class ApiKey(Model):
+    """A key that was given out. token_hash: SHA-256, hex, of the token, which is random and so needs no
+    salt.
+    """
+
+    __tablename__ = "api_keys"
+    __table_args__ = (NEVER_REUSE_IDS,)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]

@@ -1,0 +1,154 @@
+"""Settings: read once, from FOOTNOTE_* variables, else from a TOML file, else the default. Unknown keys
+fail.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from embeddings.errors import InvalidInput
+
+PREFIX = "FOOTNOTE_"
+CONFIG_VARIABLE = "FOOTNOTE_CONFIG"
+CONFIG_FILENAME = "footnote.toml"
+# FOOTNOTE_DATA names the folder of data sets, which tests and training read and the service does not.
+OTHER_VARIABLES = (CONFIG_VARIABLE, "FOOTNOTE_DATA")
+BUNDLED_ENCODER = Path(__file__).parents[1] / "embeddings" / "bundled"
+BUNDLED_DECODER = Path(__file__).parents[1] / "generation" / "bundled"
+MIB = 1024 * 1024
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _number(default: int, minimum: int, maximum: int) -> Any:
+    return field(default=default, metadata={"minimum": minimum, "maximum": maximum})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator may decide. app/guide/operate.md tells for each its unit and the reason to change it.
+
+    Text limits are in bytes of UTF-8 because that is what a client can measure before it sends.
+    """
+
+    home: Path = Path(".footnote")
+    host: str = "127.0.0.1"
+    port: int = _number(8000, 0, 65535)
+    threads: int = _number(_cores(), 1, 256)
+    encoder: Path = BUNDLED_ENCODER
+    decoder: Path = BUNDLED_DECODER
+    # 8 MiB is 90 s of encoding on two cores; a longer text should come as its chapters.
+    max_text_bytes: int = _number(8 * MIB, 1, 1024 * MIB)
+    max_file_bytes: int = _number(32 * MIB, 1, 1024 * MIB)
+    max_request_bytes: int = _number(64 * MIB, 1, 4096 * MIB)
+    max_batch_documents: int = _number(1000, 1, 1_000_000)
+    max_query_chars: int = _number(4000, 1, 1_000_000)
+    max_limit: int = _number(1000, 1, 100_000)
+    busy_timeout_s: int = _number(10, 0, 3600)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.home / "footnote.db"
+
+
+def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
+    """Read the settings; a variable wins over the file, the file over the default.
+
+    The file is the one named by FOOTNOTE_CONFIG, else `footnote.toml` in cwd, else the one in the home
+    folder. Relative paths in variables start at cwd, those in the file at the file's folder.
+    Raises InvalidInput for an unknown key, a value of the wrong type or out of range, or an unreadable file.
+    """
+    environ = os.environ if environ is None else environ
+    cwd = Path.cwd() if cwd is None else cwd
+    values: dict[str, Any] = {"home": cwd / Settings().home}
+    given = _from_environment(environ, cwd)
+    values |= _from_file(_config_file(environ, cwd, given.get("home", values["home"])))
+    return Settings(**(values | given))
+
+
+def setting_names() -> tuple[str, ...]:
+    """Names of all settings as they stand in the TOML file; the variable is FOOTNOTE_ and the name in
+    capitals.
+    """
+    return tuple(item.name for item in fields(Settings))
+
+
+def _from_environment(environ: Mapping[str, str], cwd: Path) -> dict[str, Any]:
+    known = {PREFIX + item.name.upper(): item for item in fields(Settings)}
+    values = {}
+    for variable, raw in environ.items():
+        if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
+            item = _known(variable, known, "environment variable")
+            values[item.name] = _value(item, raw, variable, cwd)
+    return values
+
+
+def _config_file(environ: Mapping[str, str], cwd: Path, home: Path) -> Path | None:
+    if named := environ.get(CONFIG_VARIABLE):
+        return cwd / Path(named).expanduser()
+    places = (cwd / CONFIG_FILENAME, home / CONFIG_FILENAME)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInput(
+            f"cannot read the settings file {path}: {error}",
+            field=CONFIG_VARIABLE,
+            found=str(path),
+            expected="a readable TOML file in UTF-8",
+            next_step=f"correct the file, or point {CONFIG_VARIABLE} at another",
+        ) from error
+    known = {item.name: item for item in fields(Settings)}
+    return {
+        key: _value(_known(key, known, f"key in {path}"), raw, key, path.parent) for key, raw in table.items()
+    }
+
+
+def _known(key: str, known: Mapping[str, Field[Any]], where: str) -> Field[Any]:
+    if key in known:
+        return known[key]
+    candidates = [*known, *OTHER_VARIABLES] if key.startswith(PREFIX) else list(known)
+    nearest = difflib.get_close_matches(key, candidates, n=1, cutoff=0.0)[0]
+    raise InvalidInput(
+        f"unknown {where}: {key}; the nearest known one is {nearest}",
+        field=key,
+        found=key,
+        expected=nearest,
+        next_step=f"rename it to {nearest}, or remove it",
+    )
+
+
+def _value(item: Field[Any], raw: object, key: str, folder: Path) -> Any:
+    if item.type is int:
+        return _whole_number(item, raw, key)
+    if not isinstance(raw, str) or not raw:
+        raise InvalidInput(
+            f"{key} is {raw!r}; it must be a text", field=key, found=repr(raw), expected="a text"
+        )
+    return folder / Path(raw).expanduser() if item.type is Path else raw
+
+
+def _whole_number(item: Field[Any], raw: object, key: str) -> int:
+    minimum, maximum = item.metadata["minimum"], item.metadata["maximum"]
+    try:
+        number = int(raw) if isinstance(raw, str) or type(raw) is int else None
+    except ValueError:
+        number = None
+    if number is None or not minimum <= number <= maximum:
+        expected = f"a whole number from {minimum} to {maximum}"
+        raise InvalidInput(
+            f"{key} is {raw!r}; it must be {expected}", field=key, found=repr(raw), expected=expected
+        )
+    return number

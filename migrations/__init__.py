@@ -1,0 +1,1 @@
+"""The history of the tables. `footnote serve` applies it; see app/db/migrations.py."""
