@@ -16,10 +16,10 @@ class SamplingSettings:
     """The strategy of one request; the default is greedy.
 
     temperature: 0 is greedy; above 0 divides the log-probabilities before sampling, at most 2.
-    top_k: keep the k most probable tokens; 0 is off. top_p: keep the smallest set with at least this mass; 1 is off.
-    seed: of the request's own random generator; None draws a fresh one.
-    max_tokens: decode at most this many. stop: texts that end the answer and are not part of it.
-    Raises InvalidInput for a value out of range.
+    top_k: keep the k most probable tokens; 0 is off. top_p: keep the smallest set with at least this mass; 1
+    is off. seed: of the request's own random generator; None draws a fresh one. max_tokens: decode at most
+    this many. stop: texts that end the answer and are not part of it. Raises InvalidInput for a value out of
+    range.
     """
 
     temperature: float = 0.0
@@ -33,7 +33,12 @@ class SamplingSettings:
         _check_number("temperature", self.temperature, 0.0 <= self.temperature <= 2.0, "a number from 0 to 2")
         _check_number("top_k", self.top_k, self.top_k >= 0, "a whole number, 0 (off) or above")
         _check_number("top_p", self.top_p, 0.0 < self.top_p <= 1.0, "a number above 0, at most 1 (off)")
-        _check_number("seed", self.seed, self.seed is None or 0 <= self.seed < 2**63, "a whole number from 0 to 2^63 - 1")
+        _check_number(
+            "seed",
+            self.seed,
+            self.seed is None or 0 <= self.seed < 2**63,
+            "a whole number from 0 to 2^63 - 1",
+        )
         in_range = 1 <= self.max_tokens <= MAX_TOKENS_LIMIT
         _check_number("max_tokens", self.max_tokens, in_range, f"a whole number from 1 to {MAX_TOKENS_LIMIT}")
         _check_stop(self.stop)
@@ -49,13 +54,20 @@ class SamplingSettings:
 
 def _check_number(field: str, found: object, valid: bool, expected: str) -> None:
     if not valid:
-        raise InvalidInput(f"{field} is {found}, expected {expected}", field=field, found=str(found), expected=expected)
+        raise InvalidInput(
+            f"{field} is {found}, expected {expected}", field=field, found=str(found), expected=expected
+        )
 
 
 def _check_stop(stop: tuple[str, ...]) -> None:
     expected = f"at most {MAX_STOP_SEQUENCES} texts, none of them empty"
     if len(stop) > MAX_STOP_SEQUENCES or "" in stop:
-        raise InvalidInput(f"stop is {list(stop)!r:.200}, expected {expected}", field="stop", found=repr(stop)[:200], expected=expected)
+        raise InvalidInput(
+            f"stop is {list(stop)!r:.200}, expected {expected}",
+            field="stop",
+            found=repr(stop)[:200],
+            expected=expected,
+        )
 
 
 def choose_token(log_probs: NDArray[np.float32], settings: SamplingSettings, rng: np.random.Generator) -> int:
@@ -67,11 +79,13 @@ def choose_token(log_probs: NDArray[np.float32], settings: SamplingSettings, rng
     """
     best = int(np.argmax(log_probs))
     if not np.isfinite(log_probs[best]):
-        raise ValueError(f"none of {log_probs.size} tokens is allowed, expected at least one finite log-probability")
+        raise ValueError(
+            f"none of {log_probs.size} tokens is allowed, expected at least one finite log-probability"
+        )
     if settings.greedy:
         return best
-    candidates, probabilities = candidate_distribution(log_probs, settings)
-    return int(candidates[np.searchsorted(np.cumsum(probabilities), rng.random() * probabilities.sum(), side="right")])
+    ids, probabilities = candidate_distribution(log_probs, settings)
+    return int(rng.choice(ids, p=probabilities))
 
 
 def candidate_distribution(
@@ -79,14 +93,16 @@ def candidate_distribution(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The tokens that a draw may choose, most probable first, and their probabilities.
 
-    log_probs: (vocab,). Returns ids (n,) and probabilities (n,) that sum to 1; equal ones stand by ascending id.
+    log_probs: (vocab,). Returns ids (n,) and probabilities (n,) that sum to 1; equal ones stand by ascending
+    id.
     """
     ids = np.argsort(-log_probs, kind="stable")
     ids = ids[np.isfinite(log_probs[ids])]
     if settings.top_k:
         ids = ids[: settings.top_k]
-    scaled = log_probs[ids].astype(np.float64) / settings.temperature
-    probabilities = np.exp(scaled - scaled[0])
+    below_best = log_probs[ids].astype(np.float64) - log_probs[ids[0]]
+    with np.errstate(over="ignore"):  # a temperature near 0 sends the others to -inf, which is what it means
+        probabilities = np.exp(below_best / settings.temperature)
     probabilities /= probabilities.sum()
     if settings.top_p < 1.0:
         before = np.cumsum(probabilities) - probabilities

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal, Protocol
 
 from generation.sampling import SamplingSettings
@@ -19,10 +20,10 @@ class Passage:
 class Reading:
     """What a reader made of the passages.
 
-    passage_number, start, end: where the answer stands, offsets into that passage's text; None, 0, 0 when refused.
-    text: the answer, equal to `passage.text[start:end]`; empty when refused.
-    answer_probability: 0 to 1, the probability that the passages hold the answer, 1 - P(refusal).
-    tokens, prompt_tokens: decoded and prefilled.
+    passage_number, start, end: where the answer stands, offsets into that passage's text; None, 0, 0 when
+    refused. text: the answer, equal to `passage.text[start:end]`; empty when refused. answer_probability: 0
+    to 1, the probability that the passages hold the answer, 1 - P(refusal). tokens, prompt_tokens: decoded
+    and prefilled.
     """
 
     passage_number: int | None
@@ -62,3 +63,99 @@ class Reader(Protocol):
         cancelled: asked before each token; once it is true the iterator ends, without a `Reading`.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A span of a stored document version that an answer may cite.
+
+    text: the version's text[start:end]. page: of a paged document, starts at 1.
+    Raises ValueError when the text is not as long as the span, because every citation in it would be wrong.
+    """
+
+    document_id: str
+    version: int
+    start: int
+    end: int
+    text: str
+    title: str | None = None
+    page: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.text) != self.end - self.start:
+            raise ValueError(
+                f"{self.document_id!r} version {self.version}: the span [{self.start}, {self.end}) holds "
+                f"{self.end - self.start} code points, its text {len(self.text)}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A footnote: quote is the document version's text[start:end]. number: starts at 1, in the order of the
+    answer.
+    """
+
+    number: int
+    document_id: str
+    version: int
+    start: int
+    end: int
+    quote: str
+    title: str | None = None
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSentence:
+    """One sentence and the numbers of the citations that it stands on; supported exactly when there is one."""
+
+    text: str
+    citations: tuple[int, ...] = ()
+
+    @property
+    def supported(self) -> bool:
+        return bool(self.citations)
+
+
+class AnswerStatus(StrEnum):
+    """What an answer is.
+
+    answered: the reader's words; passages_only: sentences of the sources that share words with the question,
+    because no reader was at hand or the text was out of its depth; not_found: the sources do not hold the
+    answer.
+    """
+
+    ANSWERED = "answered"
+    PASSAGES_ONLY = "passages_only"
+    NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outcome of one question.
+
+    text: the reader's answer; None unless answered. confidence: 0 to 1, the reader's probability that the
+    sources hold the answer; None when no reader was asked. sentences: of the answer, or the highlights, best
+    first. model: id of the reader that was asked.
+    """
+
+    status: AnswerStatus
+    text: str | None = None
+    confidence: float | None = None
+    sentences: tuple[AnswerSentence, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDelta:
+    """The next piece of the answer as it is decoded; the `Answer` that follows is what holds."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CitationFound:
+    """A citation that has been checked against its source."""
+
+    citation: Citation

@@ -1,0 +1,134 @@
+"""From retrieved sources to an answer with footnotes: read, split into sentences, cite, check."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from generation.citations import CitationList, align, cite
+from generation.highlights import find_highlights
+from generation.sampling import SamplingSettings
+from generation.sentences import split_sentences
+from generation.types import (
+    Answer,
+    AnswerSentence,
+    AnswerStatus,
+    Citation,
+    CitationFound,
+    MessageDelta,
+    Passage,
+    Reader,
+    Reading,
+    Source,
+)
+
+AnswerEvent = MessageDelta | CitationFound | Answer
+
+MAX_HIGHLIGHTS = 3
+NEVER_REFUSE = 0.0
+
+
+class Answerer:
+    """Answers questions from sources. Not safe for two threads at once when its reader is not.
+
+    reader: None where no decoder is installed; every answer is then passages_only or not_found.
+    refuse_below: probability below which a reading is withheld, unless a request brings its own;
+    NEVER_REFUSE: never.
+    """
+
+    def __init__(self, reader: Reader | None, *, refuse_below: float) -> None:
+        self.reader = reader
+        self.refuse_below = refuse_below
+
+    def answer(
+        self,
+        question: str,
+        sources: Sequence[Source],
+        sampling: SamplingSettings,
+        *,
+        refuse_below: float | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[AnswerEvent]:
+        """Yield the pieces of the answer as they are decoded, then its citations, and the `Answer` last.
+
+        sources: best first. refuse_below: for this request; None is the answerer's own.
+        cancelled: asked before each token; once it is true the iterator ends, without an `Answer`.
+        """
+        readable = _readable(question, sources)
+        if self.reader is None or not readable:
+            yield from _finish(_highlight(question, sources))
+            return
+        chosen = readable[: self.reader.passage_limit]
+        threshold = self.refuse_below if refuse_below is None else refuse_below
+        passages = [Passage(number, source.text) for number, source in enumerate(chosen, start=1)]
+        steps = self.reader.read(
+            question, passages, sampling, refuse_below=threshold or None, cancelled=cancelled
+        )
+        for step in steps:
+            if isinstance(step, Reading):
+                yield from _finish(_answer_from(step, chosen, self.reader.model_id))
+            elif step:
+                yield MessageDelta(step)
+
+
+def _readable(question: str, sources: Sequence[Source]) -> list[Source]:
+    """The sources within the reader's depth. The bundled decoder is trained on English and knows little
+    beyond it.
+    """
+    if not mostly_latin(question):
+        return []
+    return [source for source in sources if mostly_latin(source.text)]
+
+
+def mostly_latin(text: str) -> bool:
+    """Whether at least half of the letters are Latin; true for a text without letters."""
+    letters = [character for character in text if character.isalpha()]
+    latin = sum(character < "\u0250" or "\u1e00" <= character <= "\u1eff" for character in letters)
+    return 2 * latin >= len(letters)
+
+
+def _finish(answer: Answer) -> Iterator[CitationFound | Answer]:
+    yield from map(CitationFound, answer.citations)
+    yield answer
+
+
+def _highlight(question: str, sources: Sequence[Source]) -> Answer:
+    """The sources' own sentences instead of an answer; nothing is worded anew."""
+    citations = CitationList()
+    sentences = []
+    for index, (start, end) in find_highlights(question, sources, MAX_HIGHLIGHTS):
+        quote = sources[index].text[start:end]
+        sentences.append(_cited_sentence(quote, cite(sources[index], start, end, quote), citations))
+    status = AnswerStatus.PASSAGES_ONLY if sentences else AnswerStatus.NOT_FOUND
+    return Answer(status, sentences=tuple(sentences), citations=tuple(citations.citations))
+
+
+def _answer_from(reading: Reading, sources: Sequence[Source], model: str) -> Answer:
+    if reading.finish_reason == "refused" or not reading.text.strip():
+        return Answer(AnswerStatus.NOT_FOUND, confidence=reading.answer_probability, model=model)
+    citations = CitationList()
+    sentences = tuple(
+        _cited_sentence(reading.text[start:end], _find_citation(reading, (start, end), sources), citations)
+        for start, end in split_sentences(reading.text)
+    )
+    return Answer(
+        AnswerStatus.ANSWERED,
+        text=reading.text,
+        confidence=reading.answer_probability,
+        sentences=sentences,
+        citations=tuple(citations.citations),
+        model=model,
+    )
+
+
+def _find_citation(reading: Reading, sentence: tuple[int, int], sources: Sequence[Source]) -> Citation | None:
+    """Where the reader says that the sentence stands; failing that, where its words stand in any source."""
+    start, end = sentence
+    text = reading.text[start:end]
+    if reading.passage_number is not None and 1 <= reading.passage_number <= len(sources):
+        source = sources[reading.passage_number - 1]
+        claimed = cite(source, reading.start + start, reading.start + end, text)
+        if claimed is not None:
+            return claimed
+    return align(text, sources)
+
+
+def _cited_sentence(text: str, citation: Citation | None, citations: CitationList) -> AnswerSentence:
+    return AnswerSentence(text, () if citation is None else (citations.add(citation),))
