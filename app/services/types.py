@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from embeddings.errors import FootnoteError
+from generation.sampling import SamplingSettings
+from generation.types import Answer, CitationFound, MessageDelta
 from retrieval.types import FusionWeights, SearchMode, SideScore
 
 
@@ -210,6 +212,30 @@ class SearchOutput:
     hits: tuple[Hit, ...]
     weights: FusionWeights | None
     took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerInput:
+    """A question to answer from a collection. passages: how many of the best hits may be read and cited."""
+
+    question: str
+    passages: int = 5
+    filter: object | None = None
+    mode: SearchMode = SearchMode.HYBRID
+    sampling: SamplingSettings = SamplingSettings()  # noqa: RUF009  # frozen, so it may be shared
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOutput:
+    """The outcome of one question and the hits it was read from. took_ms: milliseconds, search included."""
+
+    answer: Answer
+    search: SearchOutput
+    took_ms: float
+
+
+# In this order: the hits, the answer as it is decoded, its citations, and what holds in the end.
+AnswerEvent = SearchOutput | MessageDelta | CitationFound | AnswerOutput
 
 
 @dataclass(frozen=True, slots=True)
