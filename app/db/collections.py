@@ -1,0 +1,106 @@
+"""Rows of collections."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.models import Collection, Document
+from app.services.types import CollectionInfo, CollectionSettings
+from embeddings.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRef:
+    """A collection as other tables know it. last_seq: number of its latest write."""
+
+    id: int
+    name: str
+    settings: CollectionSettings
+    last_seq: int
+
+
+_COLUMNS = (
+    Collection.id,
+    Collection.name,
+    Collection.chunk_max_tokens,
+    Collection.chunk_overlap_tokens,
+    Collection.refusal_threshold,
+    Collection.last_seq,
+    Collection.created_at,
+    Collection.updated_at,
+)
+
+
+async def find_collection(connection: AsyncConnection, name: str) -> CollectionRef:
+    """The collection of this name. Raises NotFound."""
+    row = (await connection.execute(select(*_COLUMNS).where(Collection.name == name))).one_or_none()
+    if row is None:
+        raise no_such_collection(name)
+    return CollectionRef(row.id, row.name, settings_of(row), row.last_seq)
+
+
+async def all_collections(connection: AsyncConnection) -> Sequence[CollectionRef]:
+    """Every collection, in the order of their making."""
+    rows = await connection.execute(select(*_COLUMNS).order_by(Collection.id))
+    return [CollectionRef(row.id, row.name, settings_of(row), row.last_seq) for row in rows]
+
+
+async def next_seq(connection: AsyncConnection, collection: CollectionRef) -> int:
+    """Take the collection's next sequence number. Raises NotFound when the collection has been deleted."""
+    statement = (
+        update(Collection)
+        .where(Collection.id == collection.id)
+        .values(last_seq=Collection.last_seq + 1, updated_at=datetime.now(UTC))
+        .returning(Collection.last_seq)
+    )
+    seq = (await connection.execute(statement)).scalar_one_or_none()
+    if seq is None:
+        raise no_such_collection(collection.name)
+    return seq
+
+
+async def describe_collections(
+    connection: AsyncConnection, name: str | None = None
+) -> tuple[CollectionInfo, ...]:
+    """Collections with their counts, by name; only the one of this name when it is given."""
+    statement = _counted() if name is None else _counted().where(Collection.name == name)
+    return tuple(_info(row) for row in await connection.execute(statement))
+
+
+def settings_of(row: Row[*tuple[Any, ...]]) -> CollectionSettings:
+    """The settings in a row of collections."""
+    return CollectionSettings(row.chunk_max_tokens, row.chunk_overlap_tokens, row.refusal_threshold)
+
+
+def no_such_collection(name: str) -> NotFound:
+    """The error for a name that no collection has."""
+    return NotFound(
+        f"there is no collection {name!r}",
+        field="collection",
+        found=name,
+        expected="the name of a collection",
+        next_step="list the collections, or create this one",
+    )
+
+
+def _counted() -> Select[*tuple[Any, ...]]:
+    documents = func.count(Document.id).label("documents")
+    chunks = func.coalesce(func.sum(Document.chunk_count), 0).label("chunks")
+    joined = select(*_COLUMNS, documents, chunks).outerjoin(Document, Document.collection_id == Collection.id)
+    return joined.group_by(Collection.id).order_by(Collection.name)
+
+
+def _info(row: Row[*tuple[Any, ...]]) -> CollectionInfo:
+    return CollectionInfo(
+        name=row.name,
+        settings=settings_of(row),
+        documents=row.documents,
+        chunks=row.chunks,
+        last_seq=row.last_seq,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
