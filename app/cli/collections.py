@@ -1,0 +1,86 @@
+"""`footnote collections`: create, list, show, delete."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.output import AsJson, print_fields, print_json, print_table
+from app.cli.session import run_with_resources
+
+if TYPE_CHECKING:
+    from app.services.types import CollectionInfo
+
+commands = typer.Typer(no_args_is_help=True, help="Sets of documents that are searched together.")
+
+Name = Annotated[str, typer.Argument(help="Name of the collection.")]
+
+
+@commands.command("create")
+def create_collection(
+    name: Name,
+    chunk_max_tokens: Annotated[int, typer.Option(help="Longest chunk, in tokens.")] = 200,
+    chunk_overlap_tokens: Annotated[int, typer.Option(help="Shared by neighbouring chunks, in tokens.")] = 30,
+    refusal_threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Confidence from 0 to 1 below which there is no answer; default: the decoder's own."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an empty collection."""
+    from app.services.types import CollectionSettings
+
+    settings = CollectionSettings(chunk_max_tokens, chunk_overlap_tokens, refusal_threshold)
+    _print_collection(run_with_resources(lambda r: r.collections.create(name, settings)), as_json)
+
+
+@commands.command("list")
+def list_collections(as_json: AsJson = False) -> None:
+    """List the collections with their sizes."""
+    found = run_with_resources(lambda r: r.collections.list())
+    if as_json:
+        print_json({"collections": found})
+    elif not found:
+        typer.echo("No collections yet: footnote ingest PATH --collection NAME makes one.")
+    else:
+        print_table(
+            ("name", "documents", "chunks"), ((each.name, each.documents, each.chunks) for each in found)
+        )
+
+
+@commands.command("show")
+def show_collection(name: Name, as_json: AsJson = False) -> None:
+    """Show one collection with its settings."""
+    _print_collection(run_with_resources(lambda r: r.collections.get(name)), as_json)
+
+
+@commands.command("delete")
+def delete_collection(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Delete a collection with all its documents."""
+    if not yes:
+        typer.confirm(f"Delete the collection {name} with all its documents?", abort=True)
+    run_with_resources(lambda r: r.collections.delete(name))
+    typer.echo(f"Deleted the collection {name}.")
+
+
+def _print_collection(collection: "CollectionInfo", as_json: bool) -> None:
+    if as_json:
+        print_json(collection)
+        return
+    settings = collection.settings
+    threshold = settings.refusal_threshold
+    print_fields(
+        [
+            ("name", collection.name),
+            ("documents", collection.documents),
+            ("chunks", collection.chunks),
+            ("chunk_max_tokens", settings.chunk_max_tokens),
+            ("chunk_overlap_tokens", settings.chunk_overlap_tokens),
+            ("refusal_threshold", "the decoder's own" if threshold is None else threshold),
+            ("created_at", collection.created_at.isoformat(timespec="seconds")),
+            ("updated_at", collection.updated_at.isoformat(timespec="seconds")),
+        ]
+    )

@@ -1,0 +1,41 @@
+"""The tree of commands. Each module imports what is heavy inside its functions."""
+
+import typer
+
+from app.cli import ask, collections, documents, evaluate, ingest, keys, models, search, serve, train
+from app.cli.failures import FootnoteGroup
+from app.cli.output import AsJson, print_json
+
+program = typer.Typer(
+    cls=FootnoteGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Semantic search and question answering with footnotes.",
+)
+
+program.command("serve")(serve.serve)
+program.command("ingest")(ingest.ingest)
+program.command("search")(search.search)
+program.command("ask")(ask.ask)
+program.add_typer(collections.commands, name="collections")
+program.add_typer(documents.commands, name="documents")
+program.add_typer(keys.commands, name="keys")
+program.add_typer(models.commands, name="models")
+program.add_typer(evaluate.commands, name="eval")
+program.add_typer(train.commands, name="train")
+
+
+@program.command("version")
+def show_version(
+    as_json: AsJson = False,
+) -> None:
+    """Print the version of Footnote."""
+    from importlib.metadata import version
+
+    number = version("footnote")
+    if as_json:
+        print_json({"version": number})
+    else:
+        typer.echo(f"footnote {number}")

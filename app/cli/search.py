@@ -1,0 +1,81 @@
+"""`footnote search`: passages for a query."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.arguments import CollectionOption, FilterOption, Mode, ModeOption, parse_filter_option
+from app.cli.output import AsJson, one_line, print_json, printable
+from app.cli.session import run_with_resources
+
+if TYPE_CHECKING:
+    from app.services.types import Hit, SearchOutput
+    from retrieval.types import SideScore
+
+SHOWN_CHARACTERS = 300  # of a hit's text: enough to judge it, ten of them fit on a screen
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="Words, or a question.")],
+    collection: CollectionOption,
+    mode: ModeOption = "hybrid",
+    limit: Annotated[int, typer.Option(help="At most this many hits.")] = 10,
+    offset: Annotated[int, typer.Option(help="Leave out this many of the best hits.")] = 0,
+    where: FilterOption = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show every score and rank.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the passages that matter for a query, best first."""
+    found = run_search(collection, query, mode, limit, offset, parse_filter_option(where))
+    if as_json:
+        from app.http.schemas import SearchReply
+
+        print_json(SearchReply.of(found, explain))
+    else:
+        print_hits(found, explain)
+
+
+def run_search(
+    collection: str, query: str, mode: Mode, limit: int, offset: int, chosen: object | None
+) -> "SearchOutput":
+    """Search once in the data folder. Raises NotFound and InvalidInput."""
+    from app.services.types import SearchInput
+    from retrieval.types import SearchMode
+
+    wanted = SearchInput(query, SearchMode(mode), limit, offset, chosen)
+    return run_with_resources(lambda r: r.search.search(collection, wanted))
+
+
+def print_hits(found: "SearchOutput", explain: bool) -> None:
+    """Print numbered hits, and with `explain` how they came to their places."""
+    if not found.hits:
+        typer.echo("No hits.")
+    for number, hit in enumerate(found.hits, start=1):
+        typer.echo(f"{number}. {describe_place(hit)}  {hit.score:.4f}")
+        typer.echo(f"   {one_line(hit.text, SHOWN_CHARACTERS)}")
+        if explain:
+            typer.echo(f"   {_describe_scores(hit)}")
+    if explain and found.weights is not None:
+        weights = found.weights
+        typer.echo(f"Trusted: dense {weights.dense:.2f}, lexical {weights.lexical:.2f}")
+        for reason in weights.reasons:
+            typer.echo(f"  {reason}")
+
+
+def describe_place(hit: "Hit") -> str:
+    """Where a hit stands: id, version, offsets, page, headings."""
+    place = f"{hit.document_id} v{hit.version} [{hit.start}:{hit.end}]"
+    if hit.page is not None:
+        place += f" page {hit.page}"
+    if hit.heading_path:
+        place += " · " + " > ".join(hit.heading_path)
+    return printable(place)
+
+
+def _describe_scores(hit: "Hit") -> str:
+    sides = [("dense", hit.scores.dense), ("lexical", hit.scores.lexical)]
+    return "  ".join([*(_describe_side(name, side) for name, side in sides), f"fused {hit.scores.fused:.4f}"])
+
+
+def _describe_side(name: str, side: "SideScore | None") -> str:
+    return f"{name} -" if side is None else f"{name} {side.score:.4f} (rank {side.rank})"
