@@ -40,13 +40,23 @@ async def find_collection(connection: AsyncConnection, name: str) -> CollectionR
     row = (await connection.execute(select(*_COLUMNS).where(Collection.name == name))).one_or_none()
     if row is None:
         raise no_such_collection(name)
-    return CollectionRef(row.id, row.name, settings_of(row), row.last_seq)
+    return _ref(row)
+
+
+async def present_state(connection: AsyncConnection, collection: CollectionRef) -> CollectionRef:
+    """The same collection as this connection sees it. Raises NotFound, also when another took over the
+    name.
+    """
+    row = (await connection.execute(select(*_COLUMNS).where(Collection.id == collection.id))).one_or_none()
+    if row is None:
+        raise no_such_collection(collection.name)
+    return _ref(row)
 
 
 async def all_collections(connection: AsyncConnection) -> Sequence[CollectionRef]:
     """Every collection, in the order of their making."""
     rows = await connection.execute(select(*_COLUMNS).order_by(Collection.id))
-    return [CollectionRef(row.id, row.name, settings_of(row), row.last_seq) for row in rows]
+    return [_ref(row) for row in rows]
 
 
 async def next_seq(connection: AsyncConnection, collection: CollectionRef) -> int:
@@ -71,8 +81,11 @@ async def describe_collections(
     return tuple(_info(row) for row in await connection.execute(statement))
 
 
-def settings_of(row: Row[*tuple[Any, ...]]) -> CollectionSettings:
-    """The settings in a row of collections."""
+def _ref(row: Row[*tuple[Any, ...]]) -> CollectionRef:
+    return CollectionRef(row.id, row.name, _settings(row), row.last_seq)
+
+
+def _settings(row: Row[*tuple[Any, ...]]) -> CollectionSettings:
     return CollectionSettings(row.chunk_max_tokens, row.chunk_overlap_tokens, row.refusal_threshold)
 
 
@@ -97,7 +110,7 @@ def _counted() -> Select[*tuple[Any, ...]]:
 def _info(row: Row[*tuple[Any, ...]]) -> CollectionInfo:
     return CollectionInfo(
         name=row.name,
-        settings=settings_of(row),
+        settings=_settings(row),
         documents=row.documents,
         chunks=row.chunks,
         last_seq=row.last_seq,

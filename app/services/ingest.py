@@ -1,0 +1,182 @@
+"""Drafts into the database: cut, encoded, and written in groups, each group in one transaction.
+
+Cutting and encoding come before the write lock is taken, so that a large document does not hold other
+writers up.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from anyio import to_thread
+from retrieval.chunking import Chunker
+
+from app.db.collections import CollectionRef, find_collection
+from app.db.documents import DocumentRow, Stored, unchanged, write_document
+from app.db.engine import Database
+from app.services.drafts import Draft, Rejected, chunking_name
+from app.services.encoding import EncodedPassages, Encoding
+from app.services.passages import passage_text
+from app.services.types import CollectionSettings, ItemResult, ItemStatus
+from embeddings.errors import FootnoteError
+from retrieval.types import ChunkSpan
+
+# About 50,000 tokens, 2 s of encoding on two cores: the 4 ms of a commit do not count then, and a kill loses
+# little.
+GROUP_CHARS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A draft that has to be written. position: of its item in the batch."""
+
+    position: int
+    draft: Draft
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A pending draft with its chunks."""
+
+    pending: Pending
+    spans: Sequence[ChunkSpan]
+
+    def passages(self) -> list[str]:
+        """What the encoder sees of the chunks."""
+        draft = self.pending.draft
+        return [passage_text(draft.title, draft.extracted.text[span.start : span.end]) for span in self.spans]
+
+
+class Ingest:
+    """Writes drafts. tokenizer: the encoder's tokenizer.json, in whose tokens chunks are measured."""
+
+    def __init__(self, database: Database, encoding: Encoding, tokenizer: Path) -> None:
+        self._database = database
+        self._encoding = encoding
+        self._tokenizer = tokenizer
+        self._chunker = lru_cache(maxsize=8)(self._make_chunker)
+
+    async def store(self, name: str, drafts: Sequence[Draft | Rejected]) -> tuple[ItemResult, ...]:
+        """Write the drafts; one result for each, in their order. What was written is on the disk on return.
+
+        Raises NotFound for the collection, and StorageFull or Overloaded when not one draft could be
+        written; when some could, the others carry the error.
+        """
+        async with self._database.read() as connection:
+            collection = await find_collection(connection, name)
+        results = {
+            position: _rejected(draft) for position, draft in enumerate(drafts) if isinstance(draft, Rejected)
+        }
+        pending = await to_thread.run_sync(_pending, drafts, chunking_name(collection.settings))
+        pending = await self._set_unchanged_aside(collection, pending, results)
+        written = any(result.status != ItemStatus.ERROR for result in results.values())
+        for group in _groups(pending):
+            try:
+                results |= await self._store_group(collection, group)
+                written = True
+            except FootnoteError as error:
+                if not written:
+                    raise
+                results |= {item.position: _failed(item.draft, error) for item in group}
+        return tuple(results[position] for position in range(len(drafts)))
+
+    async def _set_unchanged_aside(
+        self, collection: CollectionRef, pending: Sequence[Pending], results: dict[int, ItemResult]
+    ) -> list[Pending]:
+        """Answer for those that stand already as given; return the others."""
+        fingerprints = {item.draft.external_id: item.fingerprint for item in pending}
+        async with self._database.read() as connection:
+            known = await unchanged(connection, collection, fingerprints)
+        results |= {
+            item.position: _stored(item.draft, known[item.draft.external_id])
+            for item in pending
+            if item.draft.external_id in known
+        }
+        return [item for item in pending if item.draft.external_id not in known]
+
+    async def _store_group(
+        self, collection: CollectionRef, group: Sequence[Pending]
+    ) -> dict[int, ItemResult]:
+        results, cuts = {}, []
+        for item in group:
+            try:
+                cuts.append(await to_thread.run_sync(self._cut, item, collection.settings))
+            except FootnoteError as error:
+                results[item.position] = _failed(item.draft, error)
+        encoded = await self._encoding.passages([passage for cut in cuts for passage in cut.passages()])
+        async with self._database.write() as connection:
+            for cut, part in zip(cuts, _split(encoded, cuts), strict=True):
+                stored = await write_document(connection, collection, self._row(collection, cut, part))
+                results[cut.pending.position] = _stored(cut.pending.draft, stored, sum(part.truncated))
+        return results
+
+    def _cut(self, item: Pending, settings: CollectionSettings) -> Cut:
+        chunker = self._chunker(settings.chunk_max_tokens, settings.chunk_overlap_tokens)
+        return Cut(item, chunker.split(item.draft.extracted))
+
+    def _make_chunker(self, max_tokens: int, overlap_tokens: int) -> Chunker:
+        return Chunker(self._tokenizer, max_tokens=max_tokens, overlap_tokens=overlap_tokens)
+
+    def _row(self, collection: CollectionRef, cut: Cut, encoded: EncodedPassages) -> DocumentRow:
+        draft = cut.pending.draft
+        return DocumentRow(
+            external_id=draft.external_id,
+            fingerprint=cut.pending.fingerprint,
+            title=draft.title,
+            metadata=draft.metadata,
+            media_type=draft.extracted.media_type,
+            filename=draft.filename,
+            text=draft.extracted.text,
+            content_hash=draft.content_hash,
+            original=draft.original,
+            original_hash=draft.original_hash,
+            chunking=chunking_name(collection.settings),
+            spans=cut.spans,
+            model_id=self._encoding.encoder.model_id,
+            vectors=encoded.vectors,
+        )
+
+
+def _pending(drafts: Sequence[Draft | Rejected], chunking: str) -> list[Pending]:
+    return [
+        Pending(position, draft, draft.fingerprint(chunking))
+        for position, draft in enumerate(drafts)
+        if isinstance(draft, Draft)
+    ]
+
+
+def _groups(pending: Iterable[Pending]) -> Iterator[list[Pending]]:
+    """Parts of about GROUP_CHARS of text, at least one document each, in their order."""
+    group: list[Pending] = []
+    chars = 0
+    for item in pending:
+        group.append(item)
+        chars += len(item.draft.extracted.text)
+        if chars >= GROUP_CHARS:
+            yield group
+            group, chars = [], 0
+    if group:
+        yield group
+
+
+def _split(encoded: EncodedPassages, cuts: Iterable[Cut]) -> Iterator[EncodedPassages]:
+    """The part of each document, in the order of the documents."""
+    start = 0
+    for cut in cuts:
+        end = start + len(cut.spans)
+        yield EncodedPassages(encoded.vectors[start:end], encoded.truncated[start:end])
+        start = end
+
+
+def _stored(draft: Draft, stored: Stored, truncated: int = 0) -> ItemResult:
+    return ItemResult(draft.external_id, stored.status, stored.version, stored.chunks, truncated)
+
+
+def _failed(draft: Draft, error: FootnoteError) -> ItemResult:
+    return ItemResult(draft.external_id, ItemStatus.ERROR, error=error)
+
+
+def _rejected(rejected: Rejected) -> ItemResult:
+    return ItemResult(rejected.id, ItemStatus.ERROR, error=rejected.error)
