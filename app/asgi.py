@@ -1,0 +1,60 @@
+"""The composition root: settings in, application out."""
+
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from app.http.access import AccessGuard, reject_unknown_parameters
+from app.http.answers import AnswerController
+from app.http.collections import CollectionController
+from app.http.documents import DocumentController
+from app.http.health import HealthController
+from app.http.openapi import openapi_config
+from app.http.opening import Opening, provide_resources
+from app.http.page import add_security_headers, assets_router, index
+from app.http.problems import EXCEPTION_HANDLERS
+from app.http.request import StrictRequest
+from app.http.search import SearchController
+from app.resources import open_resources
+from app.settings import Settings, load_settings
+
+
+def create_app(
+    settings: Settings | None = None,
+    opening: Opening | None = None,
+) -> Litestar:
+    """Build the application.
+
+    settings: read from the environment when None. opening: how the resources are opened; None: as the
+    settings say.
+    """
+    settings = load_settings() if settings is None else settings
+    opening = Opening(partial(open_resources, settings)) if opening is None else opening
+    return Litestar(
+        route_handlers=[HealthController, _api(), index, assets_router()],
+        state=State({"opening": opening}),
+        lifespan=[opening.lifespan],
+        dependencies={"resources": Provide(provide_resources, sync_to_thread=False)},
+        guards=[AccessGuard(settings.host)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        before_send=[add_security_headers],
+        request_class=StrictRequest,
+        request_max_body_size=settings.max_request_bytes,
+        openapi_config=openapi_config(_version()),
+        logging_config=None,
+    )
+
+
+def _api() -> Router:
+    controllers = [CollectionController, DocumentController, SearchController, AnswerController]
+    return Router("/v1", route_handlers=controllers, guards=[reject_unknown_parameters])
+
+
+def _version() -> str:
+    try:
+        return version("footnote")
+    except PackageNotFoundError:  # a checkout that was not installed
+        return "0"

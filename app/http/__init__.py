@@ -1,0 +1,1 @@
+"""What the outside sees over HTTP: controllers, schemas, problem details, access rules, the page."""

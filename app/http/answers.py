@@ -1,0 +1,60 @@
+"""The answer route: JSON, or typed server-sent events when asked for."""
+
+from contextlib import aclosing
+from typing import Any
+
+from litestar import Controller, Request, Response, post
+from litestar.di import NamedDependency
+from litestar.enums import MediaType
+from litestar.openapi import ResponseSpec
+from litestar.params import JSONBody
+
+from app.http.answer_schemas import AnswerReply, AnswerRequest
+from app.http.answer_stream import EVENT_STREAM, open_stream
+from app.http.collections import CollectionName
+from app.http.problems import problem_responses
+from app.resources import Resources
+from app.services.types import AnswerOutput, Scope
+
+
+def _wants_events(request: Request[Any, Any, Any]) -> bool:
+    return request.accept.best_match([MediaType.JSON, EVENT_STREAM], default=MediaType.JSON) == EVENT_STREAM
+
+
+class AnswerController(Controller):
+    """Answer questions from a collection, with footnotes."""
+
+    path = "/collections/{name:str}"
+    tags = ("Answer",)
+
+    @post(
+        "/answer",
+        scope=Scope.READ,
+        status_code=200,
+        summary="Answer a question",
+        responses={
+            200: ResponseSpec(
+                AnswerReply, description="The answer; as events with Accept: text/event-stream"
+            ),
+            **problem_responses(404, 415),
+        },
+    )
+    async def answer(
+        self,
+        request: Request[Any, Any, Any],
+        name: CollectionName,
+        data: JSONBody[AnswerRequest],
+        resources: NamedDependency[Resources],
+    ) -> Response[Any]:
+        """Answer from the collection, or say that it is not there.
+
+        With `Accept: text/event-stream` the reply is a stream of the events `search_results` (the hits),
+        `message` (`{"delta": "..."}`), `citation`, `final_answer` (the JSON reply) and `error` (problem
+        details); a comment comes at least every 10 seconds. Closing the connection stops the work.
+        """
+        events = resources.answers.answer(name, data.to_input())
+        if _wants_events(request):
+            return await open_stream(events, data.explain)
+        async with aclosing(events):
+            final = [event async for event in events if isinstance(event, AnswerOutput)]
+        return Response(AnswerReply.of(final[-1], data.explain))

@@ -1,0 +1,64 @@
+"""Routes for collections."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter
+
+from app.http.collection_schemas import CollectionChange, CollectionList, CollectionReply, NewCollection
+from app.http.problems import problem_responses
+from app.resources import Resources
+from app.services.types import CollectionInfo, CollectionSettings, Scope
+
+CollectionName = Annotated[str, PathParameter(description="Name of the collection")]
+
+
+def _reply(info: CollectionInfo) -> CollectionReply:
+    return msgspec.convert(info, CollectionReply, from_attributes=True)
+
+
+class CollectionController(Controller):
+    """Make, list, change and delete collections."""
+
+    path = "/collections"
+    tags = ("Collections",)
+
+    @post(scope=Scope.ADMIN, summary="Create a collection", responses=problem_responses(409, 415))
+    async def create_collection(
+        self, data: JSONBody[NewCollection], resources: NamedDependency[Resources]
+    ) -> CollectionReply:
+        """Make an empty collection. Settings that are left out take their defaults."""
+        settings = data.settings.applied_to(CollectionSettings())
+        return _reply(await resources.collections.create(data.name, settings))
+
+    @get(summary="List the collections", responses=problem_responses())
+    async def list_collections(self, resources: NamedDependency[Resources]) -> CollectionList:
+        """All collections by name, with their settings and counts."""
+        return CollectionList([_reply(info) for info in await resources.collections.list()])
+
+    @get("/{name:str}", summary="Show a collection", responses=problem_responses(404))
+    async def get_collection(
+        self, name: CollectionName, resources: NamedDependency[Resources]
+    ) -> CollectionReply:
+        """One collection with its settings and counts."""
+        return _reply(await resources.collections.get(name))
+
+    @patch(
+        "/{name:str}",
+        scope=Scope.ADMIN,
+        summary="Change a collection's settings",
+        responses=problem_responses(404, 415),
+    )
+    async def update_collection(
+        self, name: CollectionName, data: JSONBody[CollectionChange], resources: NamedDependency[Resources]
+    ) -> CollectionReply:
+        """Change the given settings. Chunking holds for documents that are written from now on."""
+        current = await resources.collections.get(name)
+        return _reply(await resources.collections.update(name, data.settings.applied_to(current.settings)))
+
+    @delete("/{name:str}", scope=Scope.ADMIN, summary="Delete a collection", responses=problem_responses(404))
+    async def delete_collection(self, name: CollectionName, resources: NamedDependency[Resources]) -> None:
+        """Delete the collection with everything in it, for good."""
+        await resources.collections.delete(name)

@@ -1,0 +1,59 @@
+"""The API's description and the page that shows it. Its assets are our own files: nothing is loaded from
+elsewhere.
+"""
+
+from typing import Any
+
+from litestar import Request, Router
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.spec import Components, License, SecurityScheme, Tag
+
+from app.http.access import PUBLIC
+from app.http.page import WEB
+
+DESCRIPTION = """\
+Semantic search and question answering with footnotes.
+
+Offsets are Unicode code points into the stored text of a document version, half-open. Every failure is a
+problem-details object (RFC 9457) that says what was found, what is expected and what to do next. Reading is
+open while the service listens on loopback; writing needs a key.
+"""
+
+TAGS = [
+    Tag("Collections", "Documents that are searched together"),
+    Tag("Documents", "What a collection holds"),
+    Tag("Search", "Passages by meaning and by words"),
+    Tag("Answer", "Answers with footnotes"),
+    Tag("Health", "For supervisors and load balancers"),
+]
+
+
+class VendoredSwaggerPlugin(OpenAPIRenderPlugin):
+    """Swagger UI from app/web/vendor."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/swagger")
+        self._page = (WEB / "swagger.html").read_bytes()
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002
+        """The page; its script fetches /schema/openapi.json."""
+        return self._page
+
+
+def openapi_config(version: str) -> OpenAPIConfig:
+    """How the API describes itself. version: of Footnote."""
+    key = SecurityScheme(type="http", scheme="bearer", description="A key: fn_...")
+    return OpenAPIConfig(
+        title="Footnote",
+        version=version,
+        description=DESCRIPTION,
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        components=Components(security_schemes={"key": key}),
+        security=[{"key": []}, {}],
+        tags=TAGS,
+        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, opt={"scope": PUBLIC}),
+        render_plugins=[VendoredSwaggerPlugin()],
+        use_handler_docstrings=True,
+        operation_id_creator=lambda handler, _method, _path: handler.handler_name,
+    )

@@ -1,0 +1,87 @@
+"""The open service behind the routes: opened in the background, so that liveness answers at once."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from litestar import Litestar
+from litestar.datastructures import State
+
+from app.resources import Resources
+from embeddings.errors import Overloaded
+
+logger = logging.getLogger("footnote.http")
+
+ResourcesOpener = Callable[[], AbstractAsyncContextManager[Resources]]
+
+
+def _log_failure(error: Exception) -> None:
+    logger.error("cannot open the database and models", exc_info=error)
+
+
+class Opening:
+    """Holds the resources from the moment they are open until the service stops.
+
+    opener: opens and closes them. on_ready: called when they are open. on_failure: called when they cannot
+    be opened.
+    """
+
+    def __init__(
+        self,
+        opener: ResourcesOpener,
+        on_ready: Callable[[], None] = lambda: None,
+        on_failure: Callable[[Exception], None] = _log_failure,
+    ) -> None:
+        self._opener = opener
+        self._on_ready = on_ready
+        self._on_failure = on_failure
+        self._resources: Resources | None = None
+        self._opened = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """True while the resources are open."""
+        return self._resources is not None
+
+    @property
+    def resources(self) -> Resources:
+        """The open resources. Raises Overloaded before they are open."""
+        if self._resources is None:
+            raise Overloaded(
+                "Footnote is still opening its database and models",
+                next_step="try again when /health/ready says 200",
+            )
+        return self._resources
+
+    async def wait_until_ready(self) -> None:
+        """Return as soon as `ready` is true."""
+        await self._opened.wait()
+
+    @asynccontextmanager
+    async def lifespan(self, _: Litestar) -> AsyncIterator[None]:
+        """Open beside the running server; close after its last request."""
+        task = asyncio.create_task(self._hold_open())
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            await task
+
+    async def _hold_open(self) -> None:
+        try:
+            async with self._opener() as resources:
+                self._resources = resources
+                self._opened.set()
+                self._on_ready()
+                await self._stopping.wait()
+                self._resources = None
+        except Exception as error:
+            self._on_failure(error)
+
+
+def provide_resources(state: State) -> Resources:
+    """Dependency: the open resources. Raises Overloaded before they are open."""
+    opening: Opening = state.opening
+    return opening.resources

@@ -1,0 +1,208 @@
+"""Failures as problem details (RFC 9457). Everything that goes wrong over HTTP leaves through here.
+
+Litestar's own plugin swaps title and detail, so the mapping is ours.
+"""
+
+import logging
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
+from litestar.openapi import ResponseSpec
+from litestar.types import ExceptionHandlersMap
+from msgspec import Meta, Struct
+
+from app.http.validation import explain_parameter
+from embeddings.errors import (
+    Conflict,
+    FootnoteError,
+    Forbidden,
+    InvalidInput,
+    ModelDamaged,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    Unauthenticated,
+    Unreadable,
+    UnsupportedFormat,
+)
+
+logger = logging.getLogger("footnote.http")
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+
+_STATUS: dict[type[FootnoteError], int] = {
+    InvalidInput: 422,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    UnsupportedFormat: 415,
+    Unreadable: 422,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    Overloaded: 503,
+    StorageFull: 507,
+    ModelDamaged: 500,
+}
+
+
+class MalformedBody(InvalidInput):
+    """A body that cannot be read at all: not JSON, not UTF-8, or nothing."""
+
+    code = "malformed_body"
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """Problem details (RFC 9457): what was found, what is expected, what to do next."""
+
+    type: Annotated[
+        str, Meta(description="What kind of failure this is", examples=["urn:footnote:invalid_input"])
+    ]
+    title: Annotated[str, Meta(description="The kind in words", examples=["Invalid input"])]
+    status: Annotated[int, Meta(description="The HTTP status again", examples=[422])]
+    detail: Annotated[str, Meta(description="What happened this time")]
+    field: Annotated[str | None, Meta(description="The field that was wrong", examples=["limit"])] = None
+    found: Annotated[str | None, Meta(description="What was sent", examples=["0"])] = None
+    expected: Annotated[
+        str | None, Meta(description="What is accepted", examples=["a whole number from 1 to 1000"])
+    ] = None
+    next: Annotated[str | None, Meta(description="What to do")] = None
+
+
+def status_of(error: FootnoteError) -> int:
+    """The HTTP status of an expected failure."""
+    if isinstance(error, MalformedBody):
+        return 400
+    return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+
+
+def problem_of(error: FootnoteError) -> Problem:
+    """The problem details of an expected failure."""
+    return Problem(
+        type=f"urn:footnote:{error.code}",
+        title=error.code.replace("_", " ").capitalize(),
+        status=status_of(error),
+        detail=error.message,
+        field=error.field,
+        found=error.found,
+        expected=error.expected,
+        next=error.next_step,
+    )
+
+
+def internal_problem() -> Problem:
+    """What the outside sees of an unexpected failure: nothing of its inside."""
+    return Problem(
+        type="urn:footnote:internal",
+        title="Internal error",
+        status=500,
+        detail="Footnote failed in a way it did not expect; the log of the service has the reason",
+        next="try again; if it stays, report it with the time and the request",
+    )
+
+
+def describe_failure(error: BaseException) -> Problem:
+    """Problem details of any failure; an unexpected one is logged here, once."""
+    if isinstance(error, FootnoteError):
+        if status_of(error) >= 500:
+            logger.error("%s: %s", error.code, error.message)
+        return problem_of(error)
+    logger.error("unexpected failure", exc_info=error)
+    return internal_problem()
+
+
+def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
+    """Answer with a problem."""
+    extra = dict(headers or {})
+    if problem.status == 401:
+        extra["WWW-Authenticate"] = "Bearer"
+    if problem.status == 503:
+        extra["Retry-After"] = str(RETRY_AFTER_S)
+    return Response(problem, status_code=problem.status, media_type=PROBLEM_MEDIA_TYPE, headers=extra)
+
+
+def _on_failure(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    return respond(describe_failure(error))
+
+
+def _on_wrong_parameter(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
+    faults = error.extra if isinstance(error.extra, list) else []
+    fault = next((fault for fault in faults if isinstance(fault, dict) and "key" in fault), None)
+    if fault is None:
+        return respond(problem_of(InvalidInput(_first_message(faults) or error.detail)))
+    name, _, _ = fault["key"].partition(".")
+    sent = request.query_params.get(name, request.path_params.get(name))
+    declared = request.route_handler.signature_model.__annotations__.get(name)
+    found = None if sent is None else str(sent)
+    return respond(problem_of(explain_parameter(name, declared, found, fault["message"])))
+
+
+def _first_message(faults: list[Any]) -> str | None:
+    return next((str(fault.get("message")) for fault in faults if isinstance(fault, dict)), None)
+
+
+def _on_refused_request(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """Answer for what Litestar itself refuses: an unknown route, a wrong method, a body above the limit."""
+    if error.status_code >= 500:
+        return _on_failure(request, error)
+    phrase = HTTPStatus(error.status_code).phrase
+    problem = Problem(
+        type=f"urn:footnote:{phrase.lower().replace(' ', '_')}",
+        title=phrase.capitalize(),
+        status=error.status_code,
+        detail=_detail_of(request, error),
+        found=f"{request.method} {request.url.path}" if error.status_code in {404, 405} else None,
+        expected=_expectation(request, error),
+        next="see /schema for all routes" if error.status_code in {404, 405} else None,
+    )
+    return respond(problem, dict(error.headers or {}))
+
+
+def _detail_of(request: Request[Any, Any, Any], error: HTTPException) -> str:
+    match error.status_code:
+        case 404:
+            return f"there is nothing at {request.url.path}"
+        case 405:
+            return f"{request.url.path} does not take {request.method}"
+        case 413:
+            return "the request body is too large"
+        case _:
+            return error.detail
+
+
+def _expectation(request: Request[Any, Any, Any], error: HTTPException) -> str | None:
+    if isinstance(error, MethodNotAllowedException) and error.headers:
+        return f"one of {error.headers.get('Allow', '')}"
+    if error.status_code == 413:
+        return f"at most {request.app.request_max_body_size} bytes"
+    return None
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    Exception: _on_failure,
+    HTTPException: _on_refused_request,
+    ValidationException: _on_wrong_parameter,
+}
+
+
+# Any route can meet a malformed request, a missing key, a wrong value and a service that is not yet ready.
+_EVERYWHERE = (400, 401, 403, 422, 503)
+
+
+def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
+    """Document the failures of a route for OpenAPI. statuses: those beside the ones that every route may
+    give.
+    """
+    return {status: _problem_spec(status) for status in sorted({*_EVERYWHERE, *statuses})}
+
+
+def _problem_spec(status: int) -> ResponseSpec:
+    return ResponseSpec(
+        Problem,
+        generate_examples=False,
+        description=HTTPStatus(status).phrase,
+        media_type=PROBLEM_MEDIA_TYPE,  # type: ignore[arg-type]  # any string is accepted
+    )
