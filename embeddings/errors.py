@@ -19,7 +19,7 @@ answers in one place (HTTP status in brackets).
 
 
 class FootnoteError(Exception):
-    """A failure with a message for the person who caused it: what was found, what is expected, what to do next."""
+    """A failure with a message for the person who caused it: what was found, what is expected, what next."""
 
     code = "error"
 
