@@ -1,5 +1,6 @@
 """The composition root: settings in, application out."""
 
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
@@ -13,7 +14,7 @@ from app.http.collections import CollectionController
 from app.http.documents import DocumentController
 from app.http.health import HealthController
 from app.http.openapi import openapi_config
-from app.http.opening import Opening, provide_resources
+from app.http.opening import Opening, ResourcesOpener, log_failure, provide_resources
 from app.http.page import add_security_headers, assets_router, index
 from app.http.problems import EXCEPTION_HANDLERS
 from app.http.request import StrictRequest
@@ -24,15 +25,16 @@ from app.settings import Settings, load_settings
 
 def create_app(
     settings: Settings | None = None,
-    opening: Opening | None = None,
+    opener: ResourcesOpener | None = None,
+    on_failure: Callable[[Exception], None] = log_failure,
 ) -> Litestar:
     """Build the application.
 
-    settings: read from the environment when None. opening: how the resources are opened; None: as the
-    settings say.
+    settings: read from the environment when None. opener: opens and closes the resources; None: those that
+    the settings name. on_failure: called when they cannot be opened.
     """
     settings = load_settings() if settings is None else settings
-    opening = Opening(partial(open_resources, settings)) if opening is None else opening
+    opening = Opening(opener or partial(open_resources, settings), on_failure)
     return Litestar(
         route_handlers=[HealthController, _api(), index, assets_router()],
         state=State({"opening": opening}),

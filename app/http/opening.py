@@ -16,25 +16,23 @@ logger = logging.getLogger("footnote.http")
 ResourcesOpener = Callable[[], AbstractAsyncContextManager[Resources]]
 
 
-def _log_failure(error: Exception) -> None:
+def log_failure(error: Exception) -> None:
+    """Tell the log that the service cannot be opened."""
     logger.error("cannot open the database and models", exc_info=error)
 
 
 class Opening:
     """Holds the resources from the moment they are open until the service stops.
 
-    opener: opens and closes them. on_ready: called when they are open. on_failure: called when they cannot
-    be opened.
+    opener: opens and closes them. on_failure: called when they cannot be opened.
     """
 
     def __init__(
         self,
         opener: ResourcesOpener,
-        on_ready: Callable[[], None] = lambda: None,
-        on_failure: Callable[[Exception], None] = _log_failure,
+        on_failure: Callable[[Exception], None] = log_failure,
     ) -> None:
         self._opener = opener
-        self._on_ready = on_ready
         self._on_failure = on_failure
         self._resources: Resources | None = None
         self._opened = asyncio.Event()
@@ -74,7 +72,6 @@ class Opening:
             async with self._opener() as resources:
                 self._resources = resources
                 self._opened.set()
-                self._on_ready()
                 await self._stopping.wait()
                 self._resources = None
         except Exception as error:

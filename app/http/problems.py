@@ -46,6 +46,7 @@ _STATUS: dict[type[FootnoteError], int] = {
     Overloaded: 503,
     StorageFull: 507,
     ModelDamaged: 500,
+    FootnoteError: 500,
 }
 
 
