@@ -1,15 +1,14 @@
 """Requests and replies for documents. Offsets are Unicode code points, half-open."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from litestar.datastructures import UploadFile
 from msgspec import Meta, Struct
 
-from app.http.problems import status_of
 from app.http.search_schemas import DocumentId, End, Filter, Start, Version
 from app.services.types import DocumentInput, ItemResult, ItemStatus
-from embeddings.errors import InvalidInput
 
 Metadata = Annotated[
     dict[str, Any],
@@ -72,8 +71,7 @@ class ItemReply(Struct, frozen=True, omit_defaults=True):
     chunks: int | None = None
     truncated: Annotated[int, Meta(description="Chunks that the encoder saw only in part")] = 0
     error: str | None = None
-    code: Annotated[int | None, Meta(description="HTTP status that this item alone would have got")] = None
-    kind: Annotated[str | None, Meta(description="Kind of the failure", examples=["too_large"])] = None
+    code: Annotated[str | None, Meta(description="Kind of the failure", examples=["too_large"])] = None
     field: str | None = None
     found: str | None = None
     expected: str | None = None
@@ -88,8 +86,7 @@ class ItemReply(Struct, frozen=True, omit_defaults=True):
             result.id,
             result.status,
             error=error.message,
-            code=status_of(error),
-            kind=error.code,
+            code=error.code,
             field=error.field,
             found=error.found,
             expected=error.expected,
@@ -104,7 +101,7 @@ class BatchReply(Struct, frozen=True):
     items: list[ItemReply]
 
     @classmethod
-    def of(cls, results: list[ItemResult]) -> "BatchReply":
+    def of(cls, results: Sequence[ItemResult]) -> "BatchReply":
         """The reply for the service's results."""
         failed = any(result.status is ItemStatus.ERROR for result in results)
         return cls(failed, [ItemReply.of(result) for result in results])
@@ -138,20 +135,6 @@ class Deletion(Struct, frozen=True, forbid_unknown_fields=True):
 
     ids: Annotated[list[str] | None, Meta(description="External ids; unknown ones are skipped")] = None
     filter: Filter = None
-
-    def selection(self) -> dict[str, Any]:
-        """The one that was given. Raises InvalidInput when none or both were."""
-        given = {name: value for name in ("ids", "filter") if (value := getattr(self, name)) is not None}
-        if len(given) != 1:
-            found = " and ".join(given) or "neither"
-            raise InvalidInput(
-                f"found {found}, expected exactly one of ids and filter",
-                field="body",
-                found=found,
-                expected="exactly one of ids and filter",
-                next_step="send ids or filter",
-            )
-        return given
 
 
 class DeletionReply(Struct, frozen=True):

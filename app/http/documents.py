@@ -159,7 +159,7 @@ class DocumentController(Controller):
         self, name: CollectionName, data: JSONBody[Deletion], resources: NamedDependency[Resources]
     ) -> DeletionReply:
         """Delete the documents with these ids, or all that the filter takes."""
-        return DeletionReply(await resources.documents.delete_where(name, **data.selection()))
+        return DeletionReply(await resources.documents.delete_where(name, ids=data.ids, filter=data.filter))
 
     @get("/text/{document_id:path}", summary="Read the stored text", responses=problem_responses(404))
     async def get_text(  # one for each parameter of the route

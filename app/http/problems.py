@@ -205,5 +205,5 @@ def _problem_spec(status: int) -> ResponseSpec:
         Problem,
         generate_examples=False,
         description=HTTPStatus(status).phrase,
-        media_type=PROBLEM_MEDIA_TYPE,  # type: ignore[arg-type]  # any string is accepted
+        media_type=PROBLEM_MEDIA_TYPE,
     )

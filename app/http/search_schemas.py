@@ -22,9 +22,6 @@ DocumentId = Annotated[
 Version = Annotated[int, Meta(description="Version of the document; starts at 1", examples=[1])]
 Start = Annotated[int, Meta(description="First code point, counted from 0", examples=[120])]
 End = Annotated[int, Meta(description="One past the last code point", examples=[168])]
-Version = Annotated[int, Meta(description="Version of the document; starts at 1", examples=[1])]
-End = Annotated[int, Meta(description="One past the last code point", examples=[168])]
-Version = Annotated[int, Meta(description="Version of the document; starts at 1", examples=[1])]
 
 
 class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):

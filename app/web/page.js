@@ -298,8 +298,9 @@ async function openReader(found) {
   reader.place = { document_id, version, start, end };
   writeAddress(reader.place);
   try {
-    const part = await readText(Math.max(0, start - CONTEXT_POINTS), end + CONTEXT_POINTS);
-    showDocument(part, title || document_id);
+    const part = await readText(Math.max(0, start - CONTEXT_POINTS), end);
+    const after = await readText(end, Math.min(end + CONTEXT_POINTS, part.length));
+    showDocument({ ...part, end: after.end, text: part.text + after.text }, title || document_id);
   } catch (failure) {
     closeReader();
     showProblem(failure);
@@ -343,7 +344,7 @@ async function showEarlier() {
 }
 
 async function showLater() {
-  const part = await readText(reader.to, reader.to + CONTEXT_POINTS);
+  const part = await readText(reader.to, Math.min(reader.to + CONTEXT_POINTS, reader.length));
   $("reader-text").append(part.text);
   reader.to = part.end;
   showMoreButtons();
