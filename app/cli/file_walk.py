@@ -1,7 +1,7 @@
 """From the paths of a command line to the documents of a collection."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,41 +10,30 @@ from embeddings.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file to ingest. document_id: its path below the named folder, with forward slashes."""
+    """A file to ingest. document_id: its path below the named folder, with forward slashes.
+
+    named: it was named itself, so that a format that cannot be read is a failure and not a file to skip.
+    """
 
     path: Path
     document_id: str
+    named: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFiles:
-    """What the paths hold. skipped: files in folders whose format is not readable."""
+def find_files(paths: Iterable[Path]) -> tuple[FoundFile, ...]:
+    """Walk files and folders, each once, in the order of names; hidden entries of folders are left out.
 
-    files: tuple[FoundFile, ...]
-    skipped: tuple[Path, ...]
-
-
-def find_files(paths: Iterable[Path], readable: Callable[[str], bool]) -> FoundFiles:
-    """Walk files and folders, in the order of names; hidden entries of folders are left out.
-
-    readable: tells from a file name whether its format can be read. A file that is named itself is taken
-    whatever its format, so that its failure is told.
     Raises InvalidInput for a path that does not exist and for two files that would get the same id.
     """
     files: list[FoundFile] = []
-    skipped: list[Path] = []
     for path in paths:
         if path.is_dir():
-            for found in _walk(path):
-                if readable(found.path.name):
-                    files.append(found)
-                else:
-                    skipped.append(found.path)
+            files.extend(_walk(path))
         elif path.is_file():
-            files.append(FoundFile(path, path.name))
+            files.append(FoundFile(path, path.name, named=True))
         else:
             raise _missing(path)
-    return FoundFiles(_distinct(files), tuple(skipped))
+    return _distinct(files)
 
 
 def _walk(folder: Path) -> Iterator[FoundFile]:
@@ -53,7 +42,7 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
         for name in sorted(names):
             path = Path(parent, name)
             if not name.startswith(".") and path.is_file():
-                yield FoundFile(path, path.relative_to(folder).as_posix())
+                yield FoundFile(path, path.relative_to(folder).as_posix(), named=False)
 
 
 def _missing(path: Path) -> InvalidInput:
@@ -67,7 +56,7 @@ def _missing(path: Path) -> InvalidInput:
 
 
 def _distinct(files: Iterable[FoundFile]) -> tuple[FoundFile, ...]:
-    """Each file once, however often it was named."""
+    """Each file once, however often it was found."""
     by_id: dict[str, FoundFile] = {}
     for file in files:
         first = by_id.setdefault(file.document_id, file)

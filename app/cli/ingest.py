@@ -1,8 +1,7 @@
 """`footnote ingest`: files and folders into a collection."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +10,11 @@ import typer
 
 from app.cli.arguments import CollectionOption, parse_metadata
 from app.cli.failures import EXIT_FAILURE, EXIT_INTERRUPTED
-from app.cli.file_walk import FoundFiles, find_files
+from app.cli.file_walk import FoundFile, find_files
 from app.cli.output import AsJson, print_json, printable
+from app.cli.progress import progress_bar
 from app.cli.session import run_with_resources
-from embeddings.errors import NotFound
+from embeddings.errors import FootnoteError, NotFound, UnsupportedFormat
 
 if TYPE_CHECKING:
     from app.cli.file_batches import FileBatch
@@ -25,8 +25,8 @@ STATUSES = ("created", "updated", "unchanged", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class IngestFailure:
-    """One document that was not taken. path: None when it is one record of a file of many."""
+class Untaken:
+    """One document that was not taken, and why. path: None when it is one record of a file of many."""
 
     id: str | None
     path: str | None
@@ -39,26 +39,34 @@ class IngestFailure:
 class IngestReport:
     """What is committed so far; it is also what is told after Ctrl-C.
 
-    files: done, of `total`. skipped: files of folders in formats that are not read. documents: counts by
-    status.
+    files: done, of `total`. documents: counts by status. skipped: files of folders that hold no text, such as
+    images; they are no failures.
     """
 
     total: int
-    skipped: int
     files: int = 0
     documents: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(STATUSES, 0)))
-    failures: list[IngestFailure] = field(default_factory=list)
+    failures: list[Untaken] = field(default_factory=list)
+    skipped: list[Untaken] = field(default_factory=list)
     interrupted: bool = False
 
-    def add(self, batch: "FileBatch", items: "list[ItemResult]") -> None:
+    def add(self, batch: "FileBatch", items: "Iterable[ItemResult]") -> None:
         """Count one batch."""
         self.files += len(batch.files)
-        paths = {file.document_id: str(file.path) for file in batch.files}
+        files = {file.document_id: file for file in batch.files}
         for item in [*items, *batch.refused]:
-            self.documents[item.status.value] += 1
-            if (error := item.error) is not None:
-                path = paths.get(item.id or "")
-                self.failures.append(IngestFailure(item.id, path, error.code, error.message, error.next_step))
+            file = files.get(item.id or "")
+            if item.error is None:
+                self.documents[item.status.value] += 1
+            elif isinstance(item.error, UnsupportedFormat) and file is not None and not file.named:
+                self.skipped.append(_untaken(item, item.error, file))
+            else:
+                self.documents[item.status.value] += 1
+                self.failures.append(_untaken(item, item.error, file))
+
+
+def _untaken(item: "ItemResult", error: FootnoteError, file: "FoundFile | None") -> Untaken:
+    return Untaken(item.id, file and str(file.path), error.code, error.message, error.next_step)
 
 
 def ingest(
@@ -72,19 +80,18 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Add files and folders to a collection, which is created when it is missing."""
-    from retrieval.extraction import is_readable
-
     shared = parse_metadata(metadata or [])
-    found = find_files(paths, is_readable)
-    report = IngestReport(total=len(found.files), skipped=len(found.skipped))
+    files = find_files(paths)
+    report = IngestReport(total=len(files))
     try:
-        _ingest_files(collection, found, shared, report, hidden=as_json)
+        _ingest_files(collection, files, shared, report, hidden=as_json)
     except KeyboardInterrupt:
         report.interrupted = True
-    if as_json:
-        print_json(report)
-    else:
-        _print_report(report, collection)
+    except FootnoteError:  # a full disk: what is committed is worth telling before the reason
+        if report.files:
+            _print_report(report, collection, as_json)
+        raise
+    _print_report(report, collection, as_json)
     if report.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if report.failures:
@@ -92,18 +99,29 @@ def ingest(
 
 
 def _ingest_files(
-    collection: str, found: FoundFiles, metadata: Mapping[str, Any], report: IngestReport, *, hidden: bool
+    collection: str,
+    files: Iterable[FoundFile],
+    metadata: Mapping[str, Any],
+    report: IngestReport,
+    *,
+    hidden: bool,
 ) -> None:
     from app.cli.file_batches import read_batches
 
     async def work(resources: "Resources") -> None:
         await _ensure_collection(resources, collection)
-        for batch in read_batches(found.files, metadata, resources.settings.max_file_bytes):
-            report.add(batch, list(await resources.documents.add_files(collection, batch.inputs)))
-            advance(len(batch.files))
+        for batch in read_batches(files, metadata, resources.settings.max_file_bytes):
+            report.add(batch, await _add(resources, collection, batch))
+            show("files", report.files, report.total)
 
-    with _progress(report.total, hidden) as advance:
+    with progress_bar(hidden) as show:
         run_with_resources(work)
+
+
+async def _add(resources: "Resources", collection: str, batch: "FileBatch") -> "tuple[ItemResult, ...]":
+    if not batch.inputs:
+        return ()
+    return await resources.documents.add_files(collection, batch.inputs)
 
 
 async def _ensure_collection(resources: "Resources", name: str) -> None:
@@ -115,33 +133,21 @@ async def _ensure_collection(resources: "Resources", name: str) -> None:
         await resources.collections.create(name, CollectionSettings())
 
 
-@contextmanager
-def _progress(total: int, hidden: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal's stderr; yields what moves it on by a number of files."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("files"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
-        task = bar.add_task("files", total=total)
-        yield lambda files: bar.advance(task, files)
-
-
-def _print_report(report: IngestReport, collection: str) -> None:
-    for failure in report.failures:
-        typer.echo(
-            f"failed: {printable(failure.path or failure.id or '?')}: {printable(failure.error)}", err=True
-        )
-        if failure.next:
-            typer.echo(f"  next: {failure.next}", err=True)
+def _print_report(report: IngestReport, collection: str, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    for word, entries in (("skipped", report.skipped), ("failed", report.failures)):
+        for entry in entries:
+            place = entry.path or entry.id or "?"
+            typer.echo(f"{word}: {printable(place)}: {printable(entry.error)}", err=True)
+            if entry.next:
+                typer.echo(f"  next: {entry.next}", err=True)
     counts = report.documents
     typer.echo(
         f"{collection}: {counts['created']} created, {counts['updated']} updated, "
-        f"{counts['unchanged']} unchanged, {counts['error']} failed"
+        f"{counts['unchanged']} unchanged, {counts['error']} failed, {len(report.skipped)} skipped"
     )
-    if report.skipped:
-        typer.echo(f"{report.skipped} files skipped: Footnote does not read their formats")
     if report.interrupted:
         typer.echo(
             f"Stopped after {report.files} of {report.total} files; what is done is kept. "

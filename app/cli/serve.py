@@ -77,7 +77,7 @@ def _run(startup: Startup, listener: socket.socket) -> None:
 
 @asynccontextmanager
 async def _open(startup: Startup) -> "AsyncIterator[Resources]":
-    """Open the resources, make the first key, load the guide, tell the address: in this order, then be ready."""
+    """Open the resources, make the first key, load the guide, tell the address; then the service is ready."""
     from app.resources import open_resources
 
     async with open_resources(startup.settings) as resources:
@@ -92,7 +92,7 @@ async def _open(startup: Startup) -> "AsyncIterator[Resources]":
 
 
 async def _load_guide(resources: "Resources") -> None:
-    """Load the guide; a failure, such as a full disk, is told and does not keep other collections from readers."""
+    """Load the guide; a failure, such as a full disk, is told and does not keep the service from starting."""
     from app.guide_loader import load_guide
 
     try:

@@ -45,7 +45,9 @@ def test_filter_that_is_not_json_says_what_was_found() -> None:
 
 
 def test_failure_is_described_line_by_line() -> None:
-    error = InvalidInput("limit is 0", field="limit", found="0", expected="1 to 1000", next_step="ask for more")
+    error = InvalidInput(
+        "limit is 0", field="limit", found="0", expected="1 to 1000", next_step="ask for more"
+    )
     assert describe(error).splitlines() == [
         "error: limit is 0",
         "  field:    limit",
@@ -64,7 +66,10 @@ def test_exit_code_tells_bad_input_from_failure(kind: type[FootnoteError], code:
 
 
 def test_escape_sequences_of_a_document_do_not_reach_the_terminal() -> None:
-    assert printable("a\x1b[31mred\x9b0m\tb\nc") == "a\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}0m\tb\nc"
+    assert (
+        printable("a\x1b[31mred\x9b0m\tb\nc")
+        == "a\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}0m\tb\nc"
+    )
 
 
 def test_long_text_is_cut_to_one_line() -> None:
