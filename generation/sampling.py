@@ -1,5 +1,6 @@
 """How the next token is chosen, and where an answer stops."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,3 +111,44 @@ def candidate_distribution(
         ids = ids[: probabilities.size]
         probabilities /= probabilities.sum()
     return ids, probabilities
+
+
+class StopMatcher:
+    """Cuts a stream of text before the first stop sequence, however the pieces fall.
+
+    Text that may be the beginning of a stop sequence is held back until it is known, so that no part of one is
+    ever streamed. Of several sequences the one that is complete first counts.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = stop
+        self._held = ""
+        self.stopped = False
+
+    def push(self, piece: str) -> str:
+        """Take the next piece of text and return what may be streamed now; nothing once stopped."""
+        if self.stopped:
+            return ""
+        self._held += piece
+        found = [(start + len(stop), start) for stop in self._stop if (start := self._held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            return self._release(min(found)[1], forget=True)
+        return self._release(len(self._held) - self._partial_length())
+
+    def flush(self) -> str:
+        """Return what is held back, at the end of the text."""
+        return self._release(len(self._held))
+
+    def _partial_length(self) -> int:
+        """Length of the longest end of the held text that begins a stop sequence."""
+        longest = max((len(stop) - 1 for stop in self._stop), default=0)
+        for length in range(min(longest, len(self._held)), 0, -1):
+            if any(stop.startswith(self._held[-length:]) for stop in self._stop):
+                return length
+        return 0
+
+    def _release(self, length: int, *, forget: bool = False) -> str:
+        released, rest = self._held[:length], self._held[length:]
+        self._held = "" if forget else rest
+        return released

@@ -42,7 +42,7 @@ _BOUNDARY = re.compile(
     r"|(?P<block>\n[^\S\n]*(?=\n|[-*+•#|>]|\d{1,3}[.)]\s))"
     r"|(?P<heading>(?<=\n)#{1,6}\s[^\n]*(?=\n)|\A#{1,6}\s[^\n]*(?=\n))"
 )
-_WORD_BEFORE = re.compile(r"\b(?:[^\W\d_]\.[ \u00a0]?)*[\w-]+$")
+_WORD_BEFORE = re.compile(r"\b(?:(?:[^\W\d_]\.[ \u00a0]?)+[^\W\d_]|[\w.-]*[\w-])$")  # "т. е", "U.S", "Fig"
 _NEXT = re.compile(rf"\s*[{re.escape(_OPENERS)}]*(?P<word>[\w-]*)(?P<after>.?)")
 _NUMBER_BEFORE = re.compile(r"\d\s*(?:(?:тыс|млн|млрд)\.?\s*)?$")
 _WORD_WINDOW = 40  # characters looked back for the word before a full stop; keeps the scan linear
@@ -100,7 +100,7 @@ def _period_ends_sentence(text: str, start: int, period: int, word: str, after: 
     if before is None:
         return True
     token = before[0].replace(" ", "").replace("\u00a0", "").lower()
-    if token.isdigit():
+    if token.replace(".", "").isdigit():
         return text[start:period].strip() != token  # "1. Install" is a list item
     if token in _LEADING:
         return False
@@ -111,7 +111,7 @@ def _period_ends_sentence(text: str, start: int, period: int, word: str, after: 
 
 
 def _starts_sentence(word: str, after: str) -> bool:
-    """Whether the word is one that often opens a sentence; "А." in "А. С. Пушкин" is an initial, not a word."""
+    """Whether the word is one that often opens a sentence; a letter with a full stop is an initial."""
     return word.lower() in _STARTERS and after != "."
 
 

@@ -107,7 +107,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class AnswerSentence:
-    """One sentence and the numbers of the citations that it stands on; supported exactly when there is one."""
+    """One sentence and the numbers of the citations it stands on; supported exactly when there is one."""
 
     text: str
     citations: tuple[int, ...] = ()

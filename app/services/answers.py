@@ -73,7 +73,7 @@ class AnswerService:
                     yield _finish(event, found, started) if isinstance(event, Answer) else event
 
     def close(self) -> None:
-        """Stop the decoder at its next token and wait for it. Questions still in flight end with Overloaded."""
+        """Stop the decoder at its next token and wait for it. Questions in flight end with Overloaded."""
         self._closing.set()
         self._decoder.shutdown(wait=True, cancel_futures=True)
 
@@ -116,7 +116,7 @@ class AnswerService:
                 ):
                     send(event)
                 send(_stopping() if self._closing.is_set() else None)
-            except Exception as error:  # noqa: BLE001  # it is raised again in the event loop
+            except Exception as error:  # raised again in the event loop
                 send(error)
 
         turn = self._decoder.submit(work)
