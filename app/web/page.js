@@ -18,6 +18,19 @@ function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+/* A line break after a long line is where an editor or a PDF wrapped it. A space takes its place, so offsets stay. */
+const reflow = (text) => text.replace(/([^\n]{60,})\n(?![\s#>*|+\-\d])/g, "$1 ");
+
+/* A link that opens a document at a hit or a citation; as a link it can be copied and opened in another tab. */
+function placeLink(found, attributes, ...children) {
+  const open = (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    openReader(found);
+  };
+  return el("a", { href: addressOf(found), onclick: open, ...attributes }, ...children);
+}
+
 /* ---- the address ---- */
 
 function readAddress() {
@@ -29,15 +42,19 @@ function readAddress() {
   return { question: query.get("q") || "", collection: query.get("c"), mode: query.get("m") || "hybrid", place };
 }
 
-function writeAddress(place, replace = false) {
+function addressOf(place) {
   const query = new URLSearchParams({ c: $("collection").value, q: $("question").value.trim() });
   if ($("mode").value !== "hybrid") query.set("m", $("mode").value);
   if (place) {
     for (const [short, value] of [["d", place.document_id], ["v", place.version], ["s", place.start], ["e", place.end]])
       query.set(short, value);
   }
-  const address = "?" + query;
-  if (address !== location.search) history[replace ? "replaceState" : "pushState"](null, "", address);
+  return "?" + query;
+}
+
+function writeAddress(place) {
+  const address = addressOf(place);
+  if (address !== location.search) history.pushState(null, "", address);
 }
 
 /* ---- the API ---- */
@@ -120,7 +137,11 @@ function setBusy(busy) {
   $("answer").setAttribute("aria-busy", busy);
 }
 
-const say = (text) => { $("status").textContent = text; };
+/* brief: for screen readers only, because the page shows the same in its own words */
+function say(text, brief = false) {
+  $("status").textContent = text;
+  $("status").className = brief ? "hidden" : "";
+}
 
 function showStopped() {
   $("answer").classList.add("stopped");
@@ -156,9 +177,9 @@ function hitItem(hit) {
   const title = hit.title || hit.document_id;
   const where = [...hit.heading_path.filter((heading) => heading !== title), hit.page && `page ${hit.page}`].filter(Boolean);
   const item = el("li", { class: "hit" },
-    el("h3", {}, el("button", { type: "button", class: "link", onclick: () => openReader(hit) }, title)),
+    el("h3", {}, placeLink(hit, {}, title)),
     where.length ? el("p", { class: "where" }, where.join(" › ")) : null,
-    el("p", { class: "passage" }, hit.text),
+    el("p", { class: "passage" }, reflow(hit.text)),
     el("details", { class: "why" }, el("summary", {}, `why · ${hit.score.toFixed(3)}`), whyTable(hit)),
   );
   item.hit = hit;
@@ -185,7 +206,7 @@ function markQuotes(citations) {
 }
 
 function marked(hit, citations) {
-  const text = points(hit.text);
+  const text = points(reflow(hit.text));
   const parts = [];
   let at = 0;
   for (const { start, end } of citations) {
@@ -220,7 +241,7 @@ function showAnswer(reply) {
 }
 
 function showAnswered(reply) {
-  say(`Answered with ${count(reply.citations.length, "footnote")}.`);
+  say(`Answered with ${count(reply.citations.length, "footnote")}.`, true);
   const paragraph = el("p", { class: "lead" });
   let at = 0;
   for (const sentence of reply.sentences) { // the answer's own text stands between the sentences
@@ -233,7 +254,7 @@ function showAnswered(reply) {
 }
 
 function showPassagesOnly(reply) {
-  say("No answer was written. The closest sentences are shown.");
+  say("No answer was written. The closest sentences are shown.", true);
   $("answer-body").replaceChildren(
     el("p", { class: "note" }, "No answer of its own: these are the sentences that come closest."),
     el("ul", { class: "closest" }, ...reply.sentences.map((s) => el("li", {}, sentenceSpan(s, reply.citations)))));
@@ -241,7 +262,7 @@ function showPassagesOnly(reply) {
 
 function showNotFound() {
   const near = $("hits").children.length > 0;
-  say("Not in this collection.");
+  say("Not in this collection.", true);
   $("answer-body").replaceChildren(
     el("p", { class: "lead" }, "Not in this collection."),
     el("p", { class: "note" }, near ? "Nothing here answers the question. The nearest passages are below."
@@ -258,23 +279,21 @@ function sentenceSpan(sentence, citations) {
 
 function chip(citation) {
   const label = `Footnote ${citation.number}: ${citation.title || citation.document_id}`;
-  const node = el("button", { type: "button", class: "chip", "aria-label": label, "aria-describedby": "quote" }, `${citation.number}`);
+  const node = placeLink(citation, { class: "chip", "aria-label": label, "aria-describedby": "quote" }, `${citation.number}`);
   for (const event of ["mouseenter", "focus"]) node.addEventListener(event, () => showQuote(node, citation));
   for (const event of ["mouseleave", "blur"]) node.addEventListener(event, hideQuote);
-  node.addEventListener("click", () => openReader(citation));
   return node;
 }
 
 function footnote(citation) {
   const source = (citation.title || citation.document_id) + (citation.page ? `, page ${citation.page}` : "");
   return el("li", { value: citation.number },
-    el("button", { type: "button", class: "link", onclick: () => openReader(citation) }, el("q", {}, citation.quote)),
-    " ", el("cite", {}, source));
+    placeLink(citation, {}, el("q", {}, reflow(citation.quote))), " ", el("cite", {}, source));
 }
 
 function showQuote(anchor, citation) {
   const box = $("quote");
-  box.querySelector("q").textContent = citation.quote;
+  box.querySelector("q").textContent = reflow(citation.quote);
   box.querySelector("cite").textContent = (citation.title || citation.document_id) + (citation.page ? `, page ${citation.page}` : "");
   box.hidden = false;
   const place = anchor.getBoundingClientRect();
@@ -315,7 +334,7 @@ async function readText(start, end) {
 
 function showDocument(part, title) {
   const { document_id, version, start, end } = reader.place;
-  const text = points(part.text);
+  const text = points(reflow(part.text));
   const cut = (from, to) => text.slice(Math.max(0, from - part.start), to - part.start).join("");
   const quote = el("mark", { tabindex: "-1" }, cut(start, end));
   Object.assign(reader, { from: part.start, to: part.end, length: part.length });
@@ -337,7 +356,7 @@ function showMoreButtons() {
 async function showEarlier() {
   const part = await readText(Math.max(0, reader.from - CONTEXT_POINTS), reader.from);
   const below = $("reader-scroll").scrollHeight - $("reader-scroll").scrollTop;
-  $("reader-text").prepend(part.text);
+  $("reader-text").prepend(reflow(part.text));
   reader.from = part.start;
   showMoreButtons();
   $("reader-scroll").scrollTop = $("reader-scroll").scrollHeight - below; // what was read stays where it was
@@ -345,7 +364,7 @@ async function showEarlier() {
 
 async function showLater() {
   const part = await readText(reader.to, Math.min(reader.to + CONTEXT_POINTS, reader.length));
-  $("reader-text").append(part.text);
+  $("reader-text").append(reflow(part.text));
   reader.to = part.end;
   showMoreButtons();
 }
@@ -418,7 +437,7 @@ $("reader").addEventListener("click", (event) => { if (event.target === $("reade
 $("reader").addEventListener("close", () => { if (readAddress().place) writeAddress(null); });
 addEventListener("popstate", follow);
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape") { hideQuote(); if (running && !$("stop").hidden) running.abort(); }
+  if (event.key === "Escape") { hideQuote(); if (!$("reader").open) running?.abort(); }
   if (event.key === "/" && !event.target.matches("input, select, textarea")) { event.preventDefault(); $("question").focus(); }
 });
 start();
