@@ -1,7 +1,7 @@
 """Files to text: what is stored, searched and quoted, with the pages and headings in it.
 
-    extract(bytes, filename) ──► kind by content and name ──► decoded text, or a worker process that parses it
-                             ──► cleaned text + title + pages + headings, within limits, or an error with a reason
+extract(bytes, filename) ──► kind by content and name ──► decoded text, or a worker process that parses it
+                         ──► cleaned text + title + pages + headings, within limits, or an error with a reason
 """
 
 from pathlib import PurePath
@@ -21,7 +21,15 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_TEXT_CHARS = 20_000_000
 _ZIP_KINDS = BINARY_KINDS - {FileKind.PDF, FileKind.DOC}
 _EMPTY_TITLES = frozenset(  # what programs write when nobody gave a title
-    ("untitled", "untitled document", "document", "presentation", "powerpoint presentation", "slide 1", "title")
+    (
+        "untitled",
+        "untitled document",
+        "document",
+        "presentation",
+        "powerpoint presentation",
+        "slide 1",
+        "title",
+    )
 )
 
 _sandbox = Sandbox()
@@ -38,9 +46,9 @@ def extract(
 ) -> ExtractedText:
     """Read one file. Blocking: up to `timeout_s` seconds of parsing, so keep it off the event loop.
 
-    filename: its extension counts where the content does not tell (Markdown, CSV). media_type: what the sender
-    claims; counts where neither tells. max_text_chars: code points of text that are accepted.
-    Raises UnsupportedFormat, Unreadable or TooLarge, each with what was found, expected and the next step.
+    filename: its extension counts where the content does not tell (Markdown, CSV). media_type: what the
+    sender claims; counts where neither tells. max_text_chars: code points of text that are accepted. Raises
+    UnsupportedFormat, Unreadable or TooLarge, each with what was found, expected and the next step.
     """
     _check_size(data, filename, max_bytes)
     kind = detect_binary_kind(data)
@@ -92,7 +100,7 @@ def _read_text(kind: FileKind, text: str, filename: str, timeout_s: float) -> Re
 
 
 def _finish(reading: Reading, kind: FileKind, filename: str, max_text_chars: int) -> ExtractedText:
-    """Check and clean what was read. Page and heading offsets hold: readers give text that cleaning leaves as it is."""
+    """Check and clean what was read; readers give text that cleaning leaves as long as it was."""
     text = clean_text(reading.text)
     if len(text) > max_text_chars:
         raise TooLarge(

@@ -14,8 +14,8 @@ _XML_SUFFIXES = (".xml", ".rels", ".opf", ".xhtml", ".html", ".htm", ".ncx")
 def check_container(data: bytes, max_unpacked_bytes: int = MAX_UNPACKED_BYTES) -> None:
     """Refuse ZIP bombs, encrypted members and XML entity declarations.
 
-    Raises TooLarge or Unreadable. The sizes are those the directory declares; a container that lies about them
-    meets the memory limit of the worker.
+    Raises TooLarge or Unreadable. The sizes are those the directory declares; a container that lies about
+    them meets the memory limit of the worker.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -25,7 +25,14 @@ def check_container(data: bytes, max_unpacked_bytes: int = MAX_UNPACKED_BYTES) -
             for member in members:
                 if member.filename.lower().endswith(_XML_SUFFIXES):
                     _check_entities(archive, member)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        NotImplementedError,
+        OSError,
+        EOFError,
+        ValueError,
+    ) as error:
         raise broken_container(error) from error
     except zipfile.zlib.error as error:  # type: ignore[attr-defined]
         raise broken_container(error) from error

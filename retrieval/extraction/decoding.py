@@ -1,9 +1,10 @@
 """Bytes of a text file to valid Unicode.
 
-Order of evidence: byte order mark, NUL bytes in the pattern of UTF-16 and UTF-32, strict UTF-8, the encoding that the
-file declares, and last a guess by chardetng (Firefox's detector). Chosen by trying: on 24 short and long samples in
-cp1251, KOI8, cp866, GB18030, cp1252, cp1255, Shift JIS, EUC-JP and cp1250 chardetng was right on 22 (both misses one
-word repeated 20 times), chardet 7.7 on 20, charset-normalizer 3.5 on 14 (cp1252 French came back as Mac Latin 2).
+Order of evidence: byte order mark, NUL bytes in the pattern of UTF-16 and UTF-32, strict UTF-8, the
+encoding that the file declares, and last a guess by chardetng (Firefox's detector). Chosen by trying: on 24
+short and long samples in cp1251, KOI8, cp866, GB18030, cp1252, cp1255, Shift JIS, EUC-JP and cp1250
+chardetng was right on 22 (both misses one word repeated 20 times), chardet 7.7 on 20, charset-normalizer
+3.5 on 14 (cp1252 French came back as Mac Latin 2).
 """
 
 import codecs
@@ -27,7 +28,8 @@ _SAVE_AS_UTF8 = "save the file as UTF-8 and add it again"
 
 
 def clean_text(text: str) -> str:
-    """Return `text` as it is stored: newlines as LF, no byte order mark, no NUL, no lone surrogate (U+FFFD instead).
+    """Return `text` as it is stored: newlines as LF, no byte order mark, no NUL, no lone surrogate (U+FFFD
+    instead).
 
     SQLite cuts text at NUL in some functions, and UTF-8 can't carry a lone surrogate.
     """
@@ -67,7 +69,7 @@ def _decode_strictly(data: bytes, encoding: str) -> str:
 
 
 def _wide_encoding(data: bytes) -> str | None:
-    """Tell UTF-16 and UTF-32 without a mark by where their NUL bytes stand: Latin letters and spaces have them."""
+    """Tell UTF-16 and UTF-32 without a mark by where their NUL bytes stand: each space has some."""
     sample = data[: _SAMPLE_BYTES & ~3]
     zeros = [sample[start::4].count(0) for start in range(4)]
     if len(data) % 2 or sum(zeros) < max(2, len(sample) // 200):
@@ -84,7 +86,7 @@ def _wide_encoding(data: bytes) -> str | None:
 
 
 def _reject_damaged_utf8(data: bytes, error: UnicodeDecodeError) -> None:
-    """Refuse UTF-8 with a few broken bytes: any 8-bit encoding would take it and turn its letters into mojibake."""
+    """Refuse UTF-8 with a few broken bytes: an 8-bit encoding would take it and make mojibake of it."""
     sample = data[:_SAMPLE_BYTES]
     lenient = sample.decode("utf-8", errors="replace")
     broken = lenient.count("\ufffd")
@@ -109,14 +111,14 @@ def _decode_legacy(data: bytes, declares_encoding: bool) -> str:
 
 
 def _decode_guessed(data: bytes) -> str:
-    from chardetng_py import detect  # here, since most files are UTF-8
+    from chardetng_py import detect  # type: ignore[import-untyped]  # noqa: PLC0415  # seldom needed
 
-    encoding = detect(data[:_SAMPLE_BYTES])
+    encoding: str = detect(data[:_SAMPLE_BYTES])
     try:
         return data.decode(encoding)
     except (LookupError, UnicodeDecodeError) as error:
         raise Unreadable(
-            f"the encoding of the text can't be told: it is not UTF-8, and the best guess, {encoding}, does not fit",
+            f"the text is not UTF-8, and the best guess at its encoding, {encoding}, does not fit",
             found=f"bytes that are valid in neither UTF-8 nor {encoding}",
             expected="UTF-8, UTF-16, UTF-32 or a common 8-bit or East Asian encoding",
             next_step=_SAVE_AS_UTF8,

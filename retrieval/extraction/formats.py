@@ -7,7 +7,10 @@ from pathlib import PurePath
 
 from embeddings.errors import Unreadable, UnsupportedFormat
 
-READABLE = "Markdown, plain text, HTML, reStructuredText, PDF, DOCX, PPTX, XLSX, ODT, EPUB, RTF, DOC, CSV, TSV, JSON, XML"
+READABLE = (
+    "Markdown, plain text, HTML, reStructuredText, PDF, DOCX, PPTX, XLSX, ODT, EPUB, RTF, DOC, "
+    "CSV, TSV, JSON, JSON Lines, XML"
+)
 
 
 class FileKind(StrEnum):
@@ -94,7 +97,9 @@ _FOREIGN_MAGIC = (
 )
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_PDF_HEADER_BYTES = 1024  # readers accept the header anywhere in the first kilobyte (PDF 1.7, appendix H, note 13)
+_PDF_HEADER_BYTES = (
+    1024  # readers accept the header anywhere in the first kilobyte (PDF 1.7, appendix H, note 13)
+)
 
 
 def detect_binary_kind(data: bytes) -> FileKind | None:
@@ -175,10 +180,15 @@ def _ole_kind(data: bytes) -> FileKind:
         )
     if "WordDocument".encode("utf-16-le") in data:
         return FileKind.DOC
-    raise _unsupported("an Office file of before 2007 that is no Word document", "save it as PPTX, XLSX or PDF")
+    raise _unsupported(
+        "an Office file of before 2007 that is no Word document", "save it as PPTX, XLSX or PDF"
+    )
 
 
 def _unsupported(found: str, next_step: str) -> UnsupportedFormat:
     return UnsupportedFormat(
-        f"the file is {found}, which can't be read as text", found=found, expected=READABLE, next_step=next_step
+        f"the file is {found}, which can't be read as text",
+        found=found,
+        expected=READABLE,
+        next_step=next_step,
     )

@@ -25,17 +25,29 @@ class FenceTracker:
     """Follows fenced code blocks line by line (CommonMark 4.5): a `# comment` in one is no heading."""
 
     def __init__(self) -> None:
-        self._open = ""
+        self._fence = ""
+        self._lines = 0
+
+    @property
+    def in_code(self) -> bool:
+        """Whether a block is open after the last line."""
+        return bool(self._fence)
+
+    @property
+    def just_opened(self) -> bool:
+        """Whether the last line is the first line of code in its block."""
+        return self._lines == 2
 
     def is_code(self, line: str) -> bool:
         """Take the next line in; True inside a block and on its two fence lines."""
         match = _FENCE.match(line)
-        if not self._open:
-            self._open = match[1] if match and "`" not in line[match.end() :] else ""
-            return bool(self._open)
-        closes = match and match[1].startswith(self._open) and not line[match.end() :].strip()
-        if closes:
-            self._open = ""
+        if not self._fence:
+            self._fence = match[1] if match and "`" not in line[match.end() :] else ""
+            self._lines = 1
+            return bool(self._fence)
+        self._lines += 1
+        if match and match[1].startswith(self._fence) and not line[match.end() :].strip():
+            self._fence = ""
         return True
 
 

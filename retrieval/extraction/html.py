@@ -1,7 +1,8 @@
 """HTML to Markdown that reads well as a quote: headings, lists, tables and code stay, links and styling go.
 
-Written on selectolax since the converters that were tried put more than the page's words into the text: link targets,
-base64 images, meta tags as front matter, and layout tables as one row of thousands of characters.
+Written on selectolax since the converters that were tried put more than the page's words into the text:
+link targets, base64 images, meta tags as front matter, and layout tables as one row of thousands of
+characters.
 """
 
 import re
@@ -11,18 +12,71 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from retrieval.extraction.reading import Reading
 
 _NOT_CONTENT = [
-    *("script", "style", "noscript", "template", "svg", "math", "iframe", "object", "canvas", "audio", "video"),
-    *("nav", "button", "select", "input", "textarea", "head"),
+    "script",
+    "style",
+    "noscript",
+    "template",
+    "svg",
+    "math",
+    "iframe",
+    "object",
+    "canvas",
+    "audio",
+    "video",
+    "nav",
+    "button",
+    "select",
+    "input",
+    "textarea",
+    "head",
 ]
 _BLOCKS = frozenset(
-    "address article aside blockquote body center dd details dialog div dl dt fieldset figcaption figure footer form "
-    "header hgroup hr html legend li main ol p section summary table tbody td tfoot th thead tr ul".split()
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "header",
+        "hgroup",
+        "hr",
+        "html",
+        "legend",
+        "li",
+        "main",
+        "ol",
+        "p",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+        "ul",
+    ]
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _MIN_MAIN_CHARS = 200  # a shorter <main> is a shell that scripts fill in
 _MAX_CELL_CHARS = 1_000  # a longer cell is page layout, not data
 _SPACES = re.compile(r"[ \t\n\r\f\v\u00a0]+")
-_SELF_CLOSED = re.compile(r"<(title|script|style|textarea|iframe|a|p|div|span|i|b|em|td|th)(\s[^<>]*)?/>", re.IGNORECASE)
+_SELF_CLOSED = re.compile(
+    r"<(title|script|style|textarea|iframe|a|p|div|span|i|b|em|td|th)(\s[^<>]*)?/>", re.IGNORECASE
+)
 
 
 def read_html(markup: str) -> Reading:
@@ -36,7 +90,7 @@ def read_html(markup: str) -> Reading:
 
 
 def read_xhtml(markup: str) -> Reading:
-    """Like `read_html`, for XML syntax: an HTML parser takes `<title/>` for an open tag and swallows the page."""
+    """Like `read_html`, for XML syntax: an HTML parser reads `<title/>` as open and swallows the page."""
     return read_html(_SELF_CLOSED.sub(r"<\1\2></\1>", markup))
 
 
@@ -55,7 +109,9 @@ class _MarkdownWriter:
     """Collects blocks of Markdown while the tree is walked."""
 
     def __init__(self) -> None:
-        self._blocks: list[tuple[str, str]] = []  # (kind, text); neighbours of one kind "line" share a paragraph
+        self._blocks: list[
+            tuple[str, str]
+        ] = []  # (kind, text); neighbours of one kind "line" share a paragraph
         self._inline: list[str] = []
         self._lists: list[int | None] = []  # next number of each open list, None for bullets
         self._marker = ""
@@ -152,7 +208,7 @@ class _MarkdownWriter:
 
 
 def _data_rows(table: LexborNode) -> list[str]:
-    """Return the rows of a table of data as `| a | b |`, or [] when the table is there for the page's layout."""
+    """Return the rows of a table of data as `| a | b |`, or [] when the table only lays out the page."""
     if table.css_first("table table, h1, h2, h3, h4, ul, pre") is not None:
         return []
     rows = [[_cell_text(cell) for cell in row.css("td, th")] for row in table.css("tr")]

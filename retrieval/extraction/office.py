@@ -1,6 +1,7 @@
 """DOCX, PPTX, XLSX, ODT, RTF, DOC and reStructuredText through kreuzberg, and its Markdown made quotable."""
 
 import re
+from itertools import pairwise
 
 from kreuzberg import ExtractionConfig, ExtractionResult, KreuzbergError, PageConfig, extract_bytes_sync
 
@@ -23,7 +24,7 @@ def read_office(data: bytes, kind: FileKind) -> Reading:
     """
     config = ExtractionConfig(
         use_cache=False,
-        disable_ocr=True,
+        disable_ocr=True,  # type: ignore[call-arg]  # its stubs lack it
         enable_quality_processing=False,
         output_format="markdown",
         pages=PageConfig(extract_pages=kind is FileKind.PPTX),
@@ -62,11 +63,11 @@ def _slides(result: ExtractionResult) -> list[str]:
     if not boundaries:
         return [result.content]
     starts = [0, *(boundary["byte_start"] for boundary in boundaries[1:]), len(content)]
-    return [content[start:end].decode("utf-8", "ignore") for start, end in zip(starts, starts[1:], strict=False)]
+    return [content[start:end].decode("utf-8", "ignore") for start, end in pairwise(starts)]
 
 
 def clean_markdown(markdown: str) -> str:
-    """Take out what a quote should not show: escapes, link targets, images, emphasis marks, empty table cells."""
+    """Take out what a quote should not show: escapes, link targets, images, emphasis, empty table cells."""
     lines: list[str] = []
     in_code = False
     for line in markdown.splitlines():

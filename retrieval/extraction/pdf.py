@@ -1,14 +1,15 @@
 """PDF through PDFium: text page by page, lines joined into paragraphs, headings from the outline.
 
-PDFium and not kreuzberg: on the fixtures kreuzberg 4.10 lost half of one report (4,227 of 8,545 characters), wrote one
-scan twice and kept the hyphens of broken words, and its Markdown made headings of ordinary lines.
+PDFium and not kreuzberg: on the fixtures kreuzberg 4.10 lost half of one report (4,227 of 8,545
+characters), wrote one scan twice and kept the hyphens of broken words, and its Markdown made headings of
+ordinary lines.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]
 from pypdfium2 import PdfDocument, PdfiumError
 
 from embeddings.errors import Unreadable
@@ -19,6 +20,7 @@ _SOFT_HYPHEN = "\ufffe"  # what PDFium writes for a hyphen at the end of a line
 _BROKEN_WORD = re.compile(r"(\w+)\ufffe(\w+)")
 _LIST_ITEM = re.compile(r"(?:[-–—•●▪■◦○·*]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s|\d{1,3}\s")
 _SENTENCE_END = (".", "!", "?", ":", "。", "！", "？", "：", '."', ".”", ".)")
+_CONTINUING = ",.;:)]%"  # starts no line: PDFium breaks lines around superscripts
 _WORD = re.compile(r"\w+(?:-\w+)*")
 _CJK = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _FULL_LINE = 0.7  # share of the page's line width from which a line is taken to run on
@@ -90,7 +92,8 @@ def _locate_headings(
 ) -> Iterator[Heading]:
     """Place each outline entry where a line of its page starts with its words; drop those that stand nowhere.
 
-    One page cut out of a book can carry the outline of the whole book, so an entry's page number proves nothing.
+    One page cut out of a book can carry the outline of the whole book, so an entry's page number proves
+    nothing.
     """
     spans = {page.number: page for page in pages}
     reached = 0
@@ -105,14 +108,16 @@ def _locate_headings(
 
 
 def _reflow_pages(raw_pages: list[str]) -> list[str]:
-    vocabulary = {word.lower() for page in raw_pages for word in _WORD.findall(page)}
+    whole = (_BROKEN_WORD.sub(" ", page) for page in raw_pages)
+    vocabulary = {word.lower() for page in whole for word in _WORD.findall(page)}
     return [_mend_words(_reflow(page), vocabulary) for page in raw_pages]
 
 
 def _mend_words(page: str, vocabulary: set[str]) -> str:
     """Join words that were broken at a line end; keep the hyphen of true compounds (`dual-encoder`).
 
-    The document itself tells them apart: by the joined word, the hyphenated one, or both halves elsewhere in it.
+    The document itself tells them apart: by the joined word, the hyphenated one, or both halves elsewhere
+    in it.
     """
 
     def mend(match: re.Match[str]) -> str:
@@ -120,7 +125,7 @@ def _mend_words(page: str, vocabulary: set[str]) -> str:
         if (left + right).lower() in vocabulary:
             return left + right
         compound = f"{left}-{right}".lower() in vocabulary or right[0].isupper() or right[0].isdigit()
-        halves = len(left) > 2 and {left.lower(), right.lower()} <= vocabulary - {left.lower() + right.lower()}
+        halves = len(left) > 2 and {left.lower(), right.lower()} <= vocabulary
         return f"{left}-{right}" if compound or halves else left + right
 
     return _BROKEN_WORD.sub(mend, page).replace(_SOFT_HYPHEN, "-")
@@ -154,6 +159,8 @@ def _line_width(lines: list[str]) -> int:
 def _join(line: str, following: str, width: int) -> str:
     if not line or not following or _LIST_ITEM.match(following):
         return "\n"
+    if following[0] in _CONTINUING:
+        return ""
     length = len(line.rpartition(_SOFT_HYPHEN)[2])
     ends = line.endswith(_SENTENCE_END)
     full = length >= (_FULL_SENTENCE if ends else _FULL_LINE) * width

@@ -20,8 +20,8 @@ def join_pages(pages: list[str]) -> tuple[str, tuple[PageSpan, ...]]:
     pieces: list[str] = []
     spans: list[PageSpan] = []
     length = 0
-    for number, page in enumerate(pages, start=1):
-        page = page.strip()
+    for number, raw_page in enumerate(pages, start=1):
+        page = raw_page.strip()
         if not page:
             continue
         if pieces:

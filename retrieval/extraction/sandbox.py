@@ -1,9 +1,10 @@
 """Parsing in a child process that can be killed.
 
-The parsers of PDF, HTML and Office files are native code that runs in-process: a hang can't be interrupted there, and a
-crash or a memory bomb would take the service with it. kreuzberg's own `extraction_timeout_secs` bounds neither crash nor
-memory. So these formats go through a worker process with a time and a memory limit. It starts at the first such file
-(0.2 s), is kept for the next ones, and ends after a minute of rest, so the service itself never loads the parsers.
+The parsers of PDF, HTML and Office files are native code that runs in-process: a hang can't be interrupted
+there, and a crash or a memory bomb would take the service with it. kreuzberg's own
+`extraction_timeout_secs` bounds neither crash nor memory. So these formats go through a worker process with
+a time and a memory limit. It starts at the first such file (0.2 s), is kept for the next ones, and ends
+after a minute of rest, so the service itself never loads the parsers.
 """
 
 import json
@@ -13,7 +14,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from embeddings.errors import FootnoteError, TooLarge, Unreadable, UnsupportedFormat
 from retrieval.extraction.formats import FileKind
@@ -33,7 +35,10 @@ class _Worker:
     """One child process. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "retrieval.extraction.worker"],
             stdin=subprocess.PIPE,
@@ -41,7 +46,10 @@ class _Worker:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
+        self._requests = cast("BinaryIO", self._process.stdin)
+        self._replies = cast("BinaryIO", self._process.stdout)
         self.files = 0
+        self.timed_out = False
 
     def ask(self, request: bytes, timeout_s: float) -> bytes | None:
         """Send one request; None when the worker died or was killed at the time limit (see `timed_out`)."""
@@ -51,8 +59,8 @@ class _Worker:
         killer.daemon = True
         killer.start()
         try:
-            write_frame(self._pipe(self._process.stdin), request)
-            return read_frame(self._pipe(self._process.stdout))
+            write_frame(self._requests, request)
+            return read_frame(self._replies)
         except BrokenPipeError:
             return None
         finally:
@@ -69,11 +77,6 @@ class _Worker:
     def _kill_late(self) -> None:
         self.timed_out = True
         self._process.kill()
-
-    @staticmethod
-    def _pipe(stream: IO[bytes] | None) -> Any:
-        assert stream is not None  # Popen was given PIPE
-        return stream
 
 
 class Sandbox:

@@ -1,52 +1,65 @@
 """JSON, JSON Lines and XML as readable text."""
 
-import json
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from xml.etree import ElementTree as ET
+
+import msgspec
 
 from embeddings.errors import Unreadable
 from retrieval.extraction.containers import reject_entities
 from retrieval.extraction.reading import Reading
 
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
+_FIRST_PRINTED = 0xA0  # below: ASCII, whose escapes JSON needs, and control characters
+
 
 def read_json(text: str) -> Reading:
-    """Return indented JSON with real letters: a search can't find Russian in `\\u0440` escapes, nor read one long line."""
-    try:
-        return Reading(_dump(json.loads(text)), headings=())
-    except json.JSONDecodeError as error:
-        raise _broken("JSON", error.lineno, error.msg) from error
-    except RecursionError as error:
-        raise _broken("JSON", 1, "nested too deeply") from error
+    """Return indented JSON without escapes: a search can't find Russian in those, nor quote one long line.
+
+    Numbers stay as they are written: 19.90 is not 19.9 to a search.
+    """
+    return Reading(_indent(text, 1), headings=())
 
 
 def read_json_lines(text: str) -> Reading:
     """Return each line as a paragraph of indented JSON."""
-    paragraphs: list[str] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        try:
-            if line.strip():
-                paragraphs.append(_dump(json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise _broken("JSON Lines", number, error.msg) from error
-        except RecursionError as error:
-            raise _broken("JSON Lines", number, "nested too deeply") from error
-    return Reading("\n\n".join(paragraphs), headings=())
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    return Reading("\n\n".join(_indent(line, number) for number, line in lines), headings=())
 
 
-def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
+def _indent(value: str, line: int) -> str:
+    try:
+        indented = msgspec.json.format(value, indent=2)
+    except msgspec.DecodeError as error:
+        place = _BYTE.search(str(error))
+        before = value.encode()[: int(place[1])].count(b"\n") if place else 0
+        raise _broken("JSON", line + before, str(error)) from error
+    except RecursionError as error:
+        raise _broken("JSON", line, "nested too deeply") from error
+    return _join_surrogates(_ESCAPE.sub(_unescape, indented))
+
+
+def _unescape(match: re.Match[str]) -> str:
+    code = int(match[1], 16) if match[1] else 0
+    return chr(code) if code >= _FIRST_PRINTED else match[0]
+
+
+def _join_surrogates(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def read_xml(text: str) -> Reading:
-    """Return one `element: words` line for each element that holds words, a blank line between groups of them.
+    """Return one `element: words` line for each element that holds words, a blank line between groups of
+    them.
 
     Raises Unreadable for broken XML and for entity declarations.
     """
     reject_entities(text.encode("utf-8", "replace"), "the file")
     try:
-        root = ElementTree.fromstring(_without_declaration(text))
-    except ElementTree.ParseError as error:
+        root = ET.fromstring(_without_declaration(text))  # noqa: S314  # entities were refused before
+    except ET.ParseError as error:
         raise _broken("XML", error.position[0], str(error)) from error
     text = "\n".join(_element_lines(root))
     return Reading(re.sub(r"\n{3,}", "\n\n", text).strip(), headings=())
@@ -54,11 +67,13 @@ def read_xml(text: str) -> Reading:
 
 def _without_declaration(text: str) -> str:
     """The text is decoded: an encoding that its declaration names no longer holds."""
-    return text[text.index("?>") + 2 :].lstrip() if text.lstrip().startswith("<?xml") and "?>" in text else text
+    return (
+        text[text.index("?>") + 2 :].lstrip() if text.lstrip().startswith("<?xml") and "?>" in text else text
+    )
 
 
-def _element_lines(root: ElementTree.Element) -> Iterator[str]:
-    stack: list[ElementTree.Element | None] = [root]
+def _element_lines(root: ET.Element) -> Iterator[str]:
+    stack: list[ET.Element | None] = [root]
     while stack:
         element = stack.pop()
         if element is None:
@@ -70,7 +85,7 @@ def _element_lines(root: ElementTree.Element) -> Iterator[str]:
             yield f"{element.tag.rpartition('}')[2]}: {words}"
 
 
-def _has_own_words(element: ElementTree.Element) -> bool:
+def _has_own_words(element: ET.Element) -> bool:
     """Tell running text with inline marks from an element that only groups others."""
     return any((part or "").strip() for part in (element.text, *(child.tail for child in element)))
 

@@ -1,4 +1,4 @@
-"""CSV and TSV: each row becomes a paragraph of `column: value` lines, so that a row is found and quoted on its own."""
+"""CSV and TSV: each row becomes a paragraph of `column: value` lines, to be found and quoted by itself."""
 
 import csv
 import io
@@ -15,9 +15,9 @@ _MAX_FIELD_CHARS = 10_000_000
 def read_table(text: str, delimiter: str | None = None) -> Reading:
     """Return the rows as paragraphs.
 
-    delimiter: None tells it from the first lines. The first row names the columns when its cells are distinct,
-    filled and not numbers; without such a row the value lines carry no names.
-    Raises Unreadable when the quoting is broken.
+    delimiter: None tells it from the first lines. The first row names the columns when its cells are
+    distinct, filled and not numbers; without such a row the value lines carry no names. Raises Unreadable
+    when the quoting is broken.
     """
     csv.field_size_limit(_MAX_FIELD_CHARS)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter or _find_delimiter(text), strict=False)
@@ -61,4 +61,6 @@ def _is_number(cell: str) -> bool:
 
 def _row_text(header: list[str], row: list[str]) -> str:
     names = header + [""] * (len(row) - len(header))
-    return "\n".join(f"{name}: {cell}" if name else cell for name, cell in zip(names, row, strict=False) if cell)
+    return "\n".join(
+        f"{name}: {cell}" if name else cell for name, cell in zip(names, row, strict=False) if cell
+    )

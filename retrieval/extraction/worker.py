@@ -1,7 +1,8 @@
 """The process in which documents are parsed: `python -m retrieval.extraction.worker`.
 
-Requests and replies are frames on stdin and stdout: 8 bytes of length (big-endian), then that many bytes. A request is
-a JSON line `{"kind", "timeout_s"}` followed by the file; a reply is a JSON object. One file at a time.
+Requests and replies are frames on stdin and stdout: 8 bytes of length (big-endian), then that many bytes. A
+request is a JSON line `{"kind", "timeout_s"}` followed by the file; a reply is a JSON object. One file at a
+time.
 """
 
 import faulthandler
@@ -41,22 +42,22 @@ def write_frame(stream: BinaryIO, frame: bytes) -> None:
 def read_document(kind: FileKind, data: bytes) -> Reading:
     """Parse one file; each parser is imported at its first use."""
     if kind is FileKind.PDF:
-        from retrieval.extraction.pdf import read_pdf
+        from retrieval.extraction.pdf import read_pdf  # noqa: PLC0415
 
         return read_pdf(data)
     if kind is FileKind.EPUB:
-        from retrieval.extraction.epub import read_epub
+        from retrieval.extraction.epub import read_epub  # noqa: PLC0415
 
         return read_epub(data)
     if kind is FileKind.HTML:
-        from retrieval.extraction.html import read_html
+        from retrieval.extraction.html import read_html  # noqa: PLC0415
 
         return read_html(data.decode())
     if kind is FileKind.XML:
-        from retrieval.extraction.structured import read_xml
+        from retrieval.extraction.structured import read_xml  # noqa: PLC0415
 
         return read_xml(data.decode())
-    from retrieval.extraction.office import read_office
+    from retrieval.extraction.office import read_office  # noqa: PLC0415
 
     return read_office(data, kind)
 
@@ -64,7 +65,7 @@ def read_document(kind: FileKind, data: bytes) -> Reading:
 def _answer(frame: bytes) -> dict[str, object]:
     header, _, data = frame.partition(b"\n")
     request = json.loads(header)
-    # Ends this process by a thread of its own when a parser hangs and the parent is no longer there to kill it.
+    # A thread that ends this process when a parser hangs and the parent is no longer there to kill it.
     faulthandler.dump_traceback_later(request["timeout_s"], exit=True)
     try:
         return {"reading": asdict(read_document(FileKind(request["kind"]), data))}
@@ -80,7 +81,7 @@ def _answer(frame: bytes) -> dict[str, object]:
 
 
 def _limit_memory() -> None:
-    import resource
+    import resource  # noqa: PLC0415  # only here, since Windows has none
 
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_LIMIT_BYTES)
