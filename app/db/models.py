@@ -78,7 +78,8 @@ class Collection(Model):
 class Document(Model):
     """A document as it stands now.
 
-    id: the document key that indexes know. fingerprint: SHA-256 over all that a client can change about it.
+    id: the document key that indexes know. meta: the metadata (SQLAlchemy keeps that name for itself).
+    fingerprint: SHA-256 over all that a client can change about it.
     seq: of the write that last changed it; its chunks carry the same.
     """
 
@@ -97,7 +98,7 @@ class Document(Model):
     seq: Mapped[int]
     chunk_count: Mapped[int]
     title: Mapped[str | None]
-    meta: Mapped[dict[str, Any]] = mapped_column("metadata")
+    meta: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -18,7 +18,7 @@ MIN_CHUNK_TOKENS = 16
 
 
 class CollectionService:
-    """max_chunk_tokens: what the encoder in service sees of a text, in its tokens."""
+    """max_chunk_tokens: what the encoder in service sees of a text, in its tokens, without special ones."""
 
     def __init__(self, database: Database, max_chunk_tokens: int) -> None:
         self._database = database

@@ -12,11 +12,14 @@ from typing import Any
 
 from app.services.metadata import check_id, check_metadata, check_text, check_title
 from app.services.types import CollectionSettings, DocumentInput
-from embeddings.errors import FootnoteError, InvalidInput, TooLarge
+from embeddings.errors import FootnoteError, InvalidInput, TooLarge, UnsupportedFormat
 from retrieval.extraction import extract
+from retrieval.extraction.formats import FileKind
 from retrieval.extraction.headings import find_markdown_headings
 from retrieval.types import ExtractedText
 
+# What may be given as text though its markup is not for readers: it is stored without it.
+MARKUP_TYPES = (FileKind.HTML, FileKind.RST, FileKind.XML, FileKind.JSON)
 # Digits of a content hash that serve as the id of a document without one; 96 bits do not collide by chance.
 CONTENT_ID_DIGITS = 24
 
@@ -75,7 +78,7 @@ def chunking_name(settings: CollectionSettings) -> str:
 def draft_texts(items: Sequence[DocumentInput], max_text_bytes: int) -> list[Draft | Rejected]:
     """Check documents that were given as text; one answer for each, in their order."""
     return reject_duplicates(
-        [_draft_text(item, max_text_bytes) for item in items], (item.id for item in items)
+        [draft_text(item, max_text_bytes) for item in items], (item.id for item in items)
     )
 
 
@@ -111,7 +114,8 @@ def check_size(text: str, max_text_bytes: int) -> str:
     return text
 
 
-def _draft_text(item: DocumentInput, max_text_bytes: int) -> Draft | Rejected:
+def draft_text(item: DocumentInput, max_text_bytes: int) -> Draft | Rejected:
+    """Check one document that was given as text."""
     try:
         if item.id is not None:
             check_id(item.id)
@@ -128,12 +132,22 @@ def _read_text(text: str, media_type: str | None) -> ExtractedText:
     sent.
     """
     match media_type:
-        case None | "text/plain":
-            return ExtractedText(text, "text/plain")
-        case "text/markdown":
-            return ExtractedText(text, media_type, headings=find_markdown_headings(text))
-        case _:
+        case None | FileKind.TEXT:
+            return ExtractedText(text, FileKind.TEXT)
+        case FileKind.MARKDOWN:
+            headings = find_markdown_headings(text)
+            title = next((heading.title for heading in headings if heading.level == 1), None)
+            return ExtractedText(text, media_type, title, headings=headings)
+        case _ if media_type in MARKUP_TYPES:
             return extract(text.encode(), "", media_type)
+        case _:
+            raise UnsupportedFormat(
+                f"a document given as text cannot be {media_type[:80]!r}",
+                field="media_type",
+                found=media_type[:80],
+                expected=", ".join((FileKind.TEXT, FileKind.MARKDOWN, *MARKUP_TYPES)),
+                next_step="send it as a file, or as text/plain to keep it as it is",
+            )
 
 
 def _check_not_empty(text: str) -> str:

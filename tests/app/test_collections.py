@@ -1,0 +1,104 @@
+from dataclasses import replace
+
+import pytest
+
+from app.resources import Resources
+from app.services.types import CollectionSettings, DocumentInput, SearchInput
+from embeddings.errors import Conflict, InvalidInput, NotFound
+
+
+async def test_new_collection_is_empty_and_listed_by_name(resources: Resources) -> None:
+    made = await resources.collections.create("b")
+    await resources.collections.create("a")
+    assert (made.documents, made.chunks, made.last_seq) == (0, 0, 0)
+    assert [info.name for info in await resources.collections.list()] == ["a", "b"]
+    assert await resources.collections.get("b") == made
+
+
+async def test_taken_name_is_a_conflict_and_leaves_the_first_as_it_was(resources: Resources) -> None:
+    made = await resources.collections.create(
+        "a", CollectionSettings(chunk_max_tokens=40, chunk_overlap_tokens=5)
+    )
+    with pytest.raises(Conflict) as caught:
+        await resources.collections.create("a")
+    assert caught.value.field == "name"
+    assert await resources.collections.get("a") == made
+
+
+@pytest.mark.parametrize("name", ["", "-a", "A", "a b", "a/b", "заметки", "a" * 65, "a\n"])
+async def test_name_that_does_not_fit_a_url_is_refused(resources: Resources, name: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await resources.collections.create(name)
+    assert caught.value.field == "name"
+    assert await resources.collections.list() == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"chunk_max_tokens": 15}, "settings.chunk_max_tokens"),
+        (
+            {"chunk_max_tokens": 257},
+            "settings.chunk_max_tokens",
+        ),  # the test encoder sees 258, two of them special
+        ({"chunk_overlap_tokens": 21}, "settings.chunk_overlap_tokens"),
+        ({"chunk_overlap_tokens": -1}, "settings.chunk_overlap_tokens"),
+        ({"refusal_threshold": 1.01}, "settings.refusal_threshold"),
+        ({"refusal_threshold": float("nan")}, "settings.refusal_threshold"),
+    ],
+)
+async def test_settings_out_of_range_are_refused(
+    resources: Resources, changes: dict[str, float], field: str
+) -> None:
+    good = CollectionSettings(chunk_max_tokens=40, chunk_overlap_tokens=5)
+    await resources.collections.create("a", good)
+    with pytest.raises(InvalidInput) as caught:
+        await resources.collections.update("a", replace(good, **changes))
+    assert caught.value.field == field
+    assert (await resources.collections.get("a")).settings == good
+
+
+async def test_update_replaces_the_settings(resources: Resources) -> None:
+    await resources.collections.create("a")
+    wanted = CollectionSettings(chunk_max_tokens=32, chunk_overlap_tokens=0, refusal_threshold=0.25)
+    assert (await resources.collections.update("a", wanted)).settings == wanted
+    assert (await resources.collections.get("a")).settings == wanted
+
+
+async def test_changed_chunking_holds_for_documents_written_from_then_on(resources: Resources) -> None:
+    await resources.collections.create("a", CollectionSettings(64, 0))
+    document = DocumentInput("One two three four five six seven. " * 20, id="x")
+    (first,) = await resources.documents.add("a", [document])
+    await resources.collections.update("a", CollectionSettings(16, 0))
+    assert (await resources.documents.get("a", "x")).chunks == first.chunks
+    (again,) = await resources.documents.add("a", [document])
+    assert (again.status, again.version) == ("updated", 1)
+    assert again.chunks is not None
+    assert first.chunks is not None
+    assert again.chunks > first.chunks
+
+
+@pytest.mark.parametrize("name", ["none", "заметки"])
+async def test_unknown_collection_is_not_found(resources: Resources, name: str) -> None:
+    collections, documents = resources.collections, resources.documents
+    for call in (
+        collections.get(name),
+        collections.delete(name),
+        collections.update(name, CollectionSettings(32, 0)),
+        documents.add(name, [DocumentInput("text")]),
+        documents.list(name),
+        documents.delete(name, "x"),
+        resources.search.search(name, SearchInput("text")),
+    ):
+        with pytest.raises(NotFound) as caught:
+            await call
+        assert caught.value.found == name
+
+
+async def test_deleted_collection_takes_its_documents_with_it(resources: Resources, notes: str) -> None:
+    await resources.documents.add(notes, [DocumentInput("A lighthouse.", id="x")])
+    await resources.search.search(notes, SearchInput("lighthouse"))
+    await resources.collections.delete(notes)
+    made = await resources.collections.create(notes)
+    assert (made.documents, made.chunks) == (0, 0)
+    assert (await resources.search.search(notes, SearchInput("lighthouse"))).hits == ()

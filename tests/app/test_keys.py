@@ -1,0 +1,70 @@
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from app.resources import Resources
+from app.services.types import Scope
+from embeddings.errors import InvalidInput, NotFound, Unauthenticated
+
+
+async def test_key_is_verified_with_its_scopes(resources: Resources) -> None:
+    made = await resources.keys.create("robot", {Scope.WRITE})
+    principal = await resources.keys.verify(made.token)
+    assert (principal.key_id, principal.name) == (made.info.id, "robot")
+    assert [principal.allows(scope) for scope in Scope] == [True, True, False]
+
+
+async def test_token_is_not_in_the_database(resources: Resources) -> None:
+    made = await resources.keys.create("robot", {Scope.READ})
+    with closing(sqlite3.connect(resources.settings.database)) as connection:
+        dump = "\n".join(connection.iterdump())
+    assert "robot" in dump
+    assert made.token not in dump
+    assert made.token.removeprefix("fn_") not in dump
+
+
+async def test_tokens_differ_and_say_whose_they_are(resources: Resources) -> None:
+    tokens = {(await resources.keys.create("robot", {Scope.READ})).token for _ in range(5)}
+    assert len(tokens) == 5
+    assert all(token.startswith("fn_") and len(token) == 46 for token in tokens)
+
+
+@pytest.mark.parametrize("token", ["", "fn_", "fn_" + "A" * 43, "Bearer", "ключ", "\ud800"])
+async def test_unknown_token_is_refused(resources: Resources, token: str) -> None:
+    await resources.keys.create("robot", {Scope.ADMIN})
+    with pytest.raises(Unauthenticated):
+        await resources.keys.verify(token)
+
+
+async def test_revoked_key_is_refused_and_stays_listed(resources: Resources) -> None:
+    made = await resources.keys.create("robot", {Scope.ADMIN})
+    await resources.keys.revoke(made.info.id)
+    with pytest.raises(Unauthenticated):
+        await resources.keys.verify(made.token)
+    (listed,) = await resources.keys.list()
+    assert listed.revoked_at is not None
+    assert listed.revoked_at.tzinfo is not None
+
+
+async def test_unknown_key_cannot_be_revoked(resources: Resources) -> None:
+    with pytest.raises(NotFound):
+        await resources.keys.revoke(1)
+
+
+async def test_first_admin_key_is_made_once_even_after_it_was_revoked(resources: Resources) -> None:
+    first = await resources.keys.create_first_admin()
+    assert first is not None
+    assert (await resources.keys.verify(first.token)).allows(Scope.ADMIN)
+    await resources.keys.revoke(first.info.id)
+    assert await resources.keys.create_first_admin() is None
+
+
+@pytest.mark.parametrize(("name", "scopes", "field"), [("", {"read"}, "name"), ("x", set(), "scopes")])
+async def test_key_needs_a_name_and_a_scope(
+    resources: Resources, name: str, scopes: set[Scope], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await resources.keys.create(name, scopes)
+    assert caught.value.field == field
+    assert await resources.keys.list() == ()
