@@ -1,11 +1,14 @@
 """From retrieved sources to an answer with footnotes: read, split into sentences, cite, check."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+from embeddings.errors import InvalidInput
 from generation.citations import CitationList, align, cite
 from generation.highlights import find_highlights
 from generation.sampling import SamplingSettings
-from generation.sentences import split_sentences
+from generation.scripts import mostly_latin
+from generation.sentences import Span, split_sentences
 from generation.types import (
     Answer,
     AnswerSentence,
@@ -23,6 +26,8 @@ AnswerEvent = MessageDelta | CitationFound | Answer
 
 MAX_HIGHLIGHTS = 3
 NEVER_REFUSE = 0.0
+# About 350 tokens of English; the bundled decoder reads some 380 of a passage beside a long question.
+MAX_PASSAGE_CHARS = 1400
 
 
 class Answerer:
@@ -61,27 +66,45 @@ class Answerer:
         steps = self.reader.read(
             question, passages, sampling, refuse_below=threshold or None, cancelled=cancelled
         )
-        for step in steps:
-            if isinstance(step, Reading):
-                yield from _finish(_answer_from(step, chosen, self.reader.model_id))
-            elif step:
-                yield MessageDelta(step)
+        try:
+            for step in steps:
+                if isinstance(step, Reading):
+                    yield from _finish(_answer_from(step, chosen, self.reader.model_id))
+                elif step:
+                    yield MessageDelta(step)
+        except InvalidInput as error:
+            if error.field != "question":
+                raise
+            yield from _finish(_highlight(question, sources))  # too long for the reader
 
 
 def _readable(question: str, sources: Sequence[Source]) -> list[Source]:
-    """The sources within the reader's depth. The bundled decoder is trained on English and knows little
-    beyond it.
+    """The sources within the reader's depth, long ones in parts.
+
+    The bundled decoder is trained on English and knows little beyond it.
     """
     if not mostly_latin(question):
         return []
-    return [source for source in sources if mostly_latin(source.text)]
+    parts = [part for source in sources for part in _split_long(source)]
+    return [part for part in parts if mostly_latin(part.text) and any(map(str.isalnum, part.text))]
 
 
-def mostly_latin(text: str) -> bool:
-    """Whether at least half of the letters are Latin; true for a text without letters."""
-    letters = [character for character in text if character.isalpha()]
-    latin = sum(character < "\u0250" or "\u1e00" <= character <= "\u1eff" for character in letters)
-    return 2 * latin >= len(letters)
+def _split_long(source: Source) -> list[Source]:
+    """The source in parts of whole sentences, because a reader cuts off what it has no room for."""
+    if len(source.text) <= MAX_PASSAGE_CHARS:
+        return [source]
+    spans: list[Span] = []
+    for sentence_start, sentence_end in split_sentences(source.text):
+        for start in range(sentence_start, sentence_end, MAX_PASSAGE_CHARS):
+            end = min(start + MAX_PASSAGE_CHARS, sentence_end)
+            if spans and end - spans[-1][0] <= MAX_PASSAGE_CHARS:
+                spans[-1] = (spans[-1][0], end)
+            else:
+                spans.append((start, end))
+    return [
+        replace(source, start=source.start + start, end=source.start + end, text=source.text[start:end])
+        for start, end in spans
+    ]
 
 
 def _finish(answer: Answer) -> Iterator[CitationFound | Answer]:
@@ -118,7 +141,7 @@ def _answer_from(reading: Reading, sources: Sequence[Source], model: str) -> Ans
     )
 
 
-def _find_citation(reading: Reading, sentence: tuple[int, int], sources: Sequence[Source]) -> Citation | None:
+def _find_citation(reading: Reading, sentence: Span, sources: Sequence[Source]) -> Citation | None:
     """Where the reader says that the sentence stands; failing that, where its words stand in any source."""
     start, end = sentence
     text = reading.text[start:end]

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from generation.scripts import CJK
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_CJK_TEXT = re.compile(f"[{_CJK}]")
-_UNIT = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
+_CJK_TEXT = re.compile(f"[{CJK}]")
+_UNIT = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 _ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 

@@ -116,8 +116,8 @@ def candidate_distribution(
 class StopMatcher:
     """Cuts a stream of text before the first stop sequence, however the pieces fall.
 
-    Text that may be the beginning of a stop sequence is held back until it is known, so that no part of one is
-    ever streamed. Of several sequences the one that is complete first counts.
+    Text that may be the beginning of a stop sequence is held back until it is known, so that no part of one
+    is ever streamed. Of several sequences the one that is complete first counts.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:

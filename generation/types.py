@@ -61,6 +61,8 @@ class Reader(Protocol):
 
         refuse_below: refuse when answer_probability is below this; None never refuses.
         cancelled: asked before each token; once it is true the iterator ends, without a `Reading`.
+        Raises InvalidInput with the field "question", before anything else, when the question is too long to
+        read.
         """
         ...
 
@@ -121,7 +123,7 @@ class AnswerStatus(StrEnum):
     """What an answer is.
 
     answered: the reader's words; passages_only: sentences of the sources that share words with the question,
-    because no reader was at hand or the text was out of its depth; not_found: the sources do not hold the
+    because no reader was at hand or the question was out of its depth; not_found: the sources do not hold the
     answer.
     """
 

@@ -1,4 +1,4 @@
-"""A reader without a model: it answers with the words behind the question's last word in the first passage that has it."""
+"""A reader without a model: it answers with the words behind the last word of the question."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +8,10 @@ from generation.types import Passage, Reading
 
 
 class WordReader:
-    """Finds the last word of the question in the passages and reads on to the end of that sentence.
+    """Finds the question's last word in the first passage that has it and reads on to the end of that
+    sentence.
 
-    refuses whenever no passage has the word: its probability is then 0.1, else 0.9.
+    Its probability is 0.1 when no passage has the word, else 0.9.
     """
 
     model_id = "word-reader@test"
