@@ -1,9 +1,11 @@
 """A question and its numbered passages as the token layout that the bundled decoder was trained on.
 
-    [CLS] question [SEP] [P1] passage 1 [SEP] [P2] passage 2 [SEP] ... [BEGIN]   ->   [Pk] answer tokens [SEP]  or  [REFUSE]
+    [CLS] question [SEP] [P1] passage 1 [SEP] [P2] passage 2 [SEP] ... [BEGIN]   ->   [Pk] answer tokens
+    [SEP]  or  [REFUSE]
 
-Positions start anew after the question for each passage, so a passage is read the same whatever stands before it, and the
-position table bounds one passage instead of the whole prompt. The segment ids tell the graph who may see whom.
+Positions start anew after the question for each passage, so a passage is read the same whatever stands
+before it, and the position table bounds one passage instead of the whole prompt. The segment ids tell the
+graph who may see whom.
 """
 
 from collections.abc import Sequence
@@ -56,7 +58,8 @@ class Tokens(Protocol):
 class PassageTokens:
     """Where one passage stands in a prompt.
 
-    first: index of its first text token in the prompt; offsets: (n, 2) code points of each token in the passage's text;
+    first: index of its first text token in the prompt; offsets: (n, 2) code points of each token in the
+    passage's text;
     truncated: whether the passage's end did not fit.
     """
 
@@ -82,7 +85,8 @@ class Prompt:
 def build_prompt(layout: PromptLayout, question: Tokens, passages: Sequence[Tokens]) -> Prompt:
     """Lay out an encoded question and passages (encoded without special tokens), [BEGIN] included.
 
-    Raises InvalidInput when the question is longer than the layout allows or there are more passages than markers.
+    Raises InvalidInput when the question is longer than the layout allows or there are more passages than
+    markers.
     """
     _check_fit(layout, len(question.ids), len(passages))
     head = [layout.start, *question.ids, layout.separator]
@@ -114,7 +118,7 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
 def _check_fit(layout: PromptLayout, question_tokens: int, passages: int) -> None:
     if question_tokens > layout.max_question_tokens:
         raise InvalidInput(
-            f"the question has {question_tokens} tokens, the decoder reads at most {layout.max_question_tokens}",
+            f"the question has {question_tokens} tokens, the decoder reads {layout.max_question_tokens}",
             field="question",
             found=f"{question_tokens} tokens",
             expected=f"at most {layout.max_question_tokens} tokens",

@@ -1,7 +1,8 @@
 """Length-grouped batches by token budget.
 
-sentence-transformers accepts `group_by_length` and never reads it, and a fixed batch size pads a short question to its
-longest neighbour; here a batch holds about the same number of tokens whatever their lengths.
+sentence-transformers accepts `group_by_length` and never reads it, and a fixed batch size pads a short
+question to its longest neighbour; here a batch holds about the same number of tokens whatever their
+lengths.
 """
 
 import random
@@ -13,8 +14,9 @@ def length_grouped_batches(
 ) -> Iterator[list[int]]:
     """Yield lists of indices whose padded size (longest length times count) is at most `max_tokens`.
 
-    Indices are shuffled, sorted by length within pools of `pool` items, packed, and the batches shuffled, so that training
-    still sees lengths in random order. An item longer than the budget gets a batch of its own.
+    Indices are shuffled, sorted by length within pools of `pool` items, packed, and the batches shuffled,
+    so that training still sees lengths in random order. An item longer than the budget gets a batch of its
+    own.
     """
     order = list(range(len(lengths)))
     rng.shuffle(order)

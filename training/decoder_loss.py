@@ -16,8 +16,9 @@ from training.decoder_model import PAD_SEGMENT, CopyDecoder, attention_mask, cop
 class Batch:
     """Padded examples. tokens, segments, positions: (B, S).
 
-    at: (B, T) indices of the tokens that predict; targets: (B, T), -1 where padded; sources: (B, T, S) places that may be
-    copied; written: (B, T) whether the target may also be written from the vocabulary; passage: (B, T) passage named so far.
+    at: (B, T) indices of the tokens that predict; targets: (B, T), -1 where padded; sources: (B, T, S)
+    places that may be copied; written: (B, T) whether the target may also be written from the vocabulary;
+    passage: (B, T) passage named so far.
     """
 
     tokens: Tensor
@@ -46,7 +47,9 @@ def collate(examples: Sequence[Example], layout: PromptLayout) -> Batch:
         prompt, answer = example.prompt, example.targets
         end, count = len(prompt), len(answer)
         tokens[row, : example.length] = np.concatenate([prompt.token_ids, answer[:-1]])
-        segments[row, : example.length] = np.concatenate([prompt.segments, np.full(count - 1, ANSWER_SEGMENT)])
+        segments[row, : example.length] = np.concatenate(
+            [prompt.segments, np.full(count - 1, ANSWER_SEGMENT)]
+        )
         later = layout.answer_position + np.arange(1, count)
         positions[row, : example.length] = np.concatenate([prompt.positions, later])
         at[row, :count] = end - 1 + np.arange(count)

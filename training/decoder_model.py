@@ -1,9 +1,10 @@
 """The bundled decoder: MiniLM layers that read the prompt in both directions and write the answer causally.
 
-A token's probability is the sum over writing it from the vocabulary and copying it from any place of a passage that holds
-it; both share one softmax (pointer-generator: See, Liu and Manning, ACL 2017, with a joint instead of a gated softmax, as in
-CopyNet: Gu et al., ACL 2016). Prompt tokens are seen as in a prefix language model (Dong et al., UniLM, NeurIPS 2019), but
-passages do not see each other, so each keeps the local attention patterns of the encoder that it starts from.
+A token's probability is the sum over writing it from the vocabulary and copying it from any place of a
+passage that holds it; both share one softmax (pointer-generator: See, Liu and Manning, ACL 2017, with a
+joint instead of a gated softmax, as in CopyNet: Gu et al., ACL 2016). Prompt tokens are seen as in a prefix
+language model (Dong et al., UniLM, NeurIPS 2019), but passages do not see each other, so each keeps the
+local attention patterns of the encoder that it starts from.
 """
 
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ class DecoderLayer(nn.Module):
     def _attend(self, states: Tensor, mask: Tensor, cache: LayerCache | None) -> tuple[Tensor, LayerCache]:
         batch, length, _ = states.shape
         heads = (batch, length, 3, self.shape.heads, self.shape.head_width)
-        query, key, value = self.qkv(states).view(heads).permute(2, 0, 3, 1, 4).unbind(0)  # each (B, nh, S, hs)
+        projected = self.qkv(states).view(heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, S, hs)
+        query, key, value = projected.unbind(0)
         if cache is not None:
             key = torch.cat([cache.key, key], dim=2)
             value = torch.cat([cache.value, value], dim=2)
@@ -95,12 +97,16 @@ class CopyHead(nn.Module):
         scores = torch.matmul(self.query(states), keys.transpose(1, 2)).float() * self.scale
         scores = scores + self.bigram * context.bigram + self.trigram * context.trigram
         scores = scores + self.same_passage * context.same_passage
-        return scores.masked_fill(~context.copyable[:, None, :], -1e9)
+        masked: Tensor = scores.masked_fill(~context.copyable[:, None, :], -1e9)
+        return masked
 
 
 @dataclass(frozen=True, slots=True)
 class CopyContext:
-    """What the copy head knows of the tokens. bigram, trigram, same_passage: (B, T, S) in {0, 1}; copyable: (B, S)."""
+    """What the copy head knows of the tokens.
+
+    bigram, trigram, same_passage: (B, T, S) in {0, 1}; copyable: (B, S).
+    """
 
     bigram: Tensor
     trigram: Tensor
@@ -109,8 +115,9 @@ class CopyContext:
 
 
 def copy_context(tokens: Tensor, segments: Tensor, at: Tensor, passage: Tensor) -> CopyContext:
-    """Compare the last tokens written at the indices `at` (B, T) with what stands before each place of `tokens` (B, S).
+    """Compare the last tokens written with what stands before each place of `tokens` (B, S).
 
+    at: (B, T) indices of the tokens that predict.
     passage: (B, T) number of the passage that the answer has named by then, 0 for none.
     """
     last = tokens.gather(1, at)[:, :, None]
@@ -128,8 +135,8 @@ def copy_context(tokens: Tensor, segments: Tensor, at: Tensor, passage: Tensor) 
 def attention_mask(query_segments: Tensor, key_segments: Tensor, first_query: int) -> Tensor:
     """Who may see whom, as booleans (B, 1, Q, K).
 
-    The question sees the whole prompt, a passage sees the question and itself, the answer sees the prompt and, of itself,
-    what stands before. first_query: index of the first query token among the keys.
+    The question sees the whole prompt, a passage sees the question and itself, the answer sees the prompt
+    and, of itself, what stands before. first_query: index of the first query token among the keys.
     """
     query = query_segments[:, :, None]
     key = key_segments[:, None, :]
@@ -138,12 +145,14 @@ def attention_mask(query_segments: Tensor, key_segments: Tensor, first_query: in
     causal = (key_index[None, :] <= query_index[:, None])[None]
     in_prompt = key < ANSWER_SEGMENT
     related = (key == QUESTION_SEGMENT) | (key == query) | (query == QUESTION_SEGMENT)
-    visible = torch.where(query == ANSWER_SEGMENT, in_prompt | causal, in_prompt & related)
+    from_answer = query == ANSWER_SEGMENT
+    # Plain logic instead of torch.where: ONNX Runtime has no Where for booleans on the CPU.
+    visible = (from_answer & (in_prompt | causal)) | (~from_answer & in_prompt & related)
     return (visible & (key != PAD_SEGMENT))[:, None]
 
 
 class CopyDecoder(nn.Module):
-    """Embeddings, layers, the vocabulary head tied to the embeddings through one dense layer, and the copy head."""
+    """Embeddings, layers, the copy head and the vocabulary head, tied to the embeddings by a dense layer."""
 
     def __init__(self, shape: DecoderShape | None = None, dropout: float = 0.1) -> None:
         super().__init__()
@@ -160,11 +169,21 @@ class CopyDecoder(nn.Module):
         nn.init.normal_(self.vocabulary_transform.weight, std=0.02)
 
     def encode(
-        self, tokens: Tensor, positions: Tensor, segments: Tensor, mask: Tensor, caches: list[LayerCache] | None
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        segments: Tensor,
+        mask: Tensor,
+        caches: list[LayerCache] | None,
     ) -> tuple[Tensor, list[LayerCache]]:
-        """Run the layers over new tokens (B, Q); returns states (B, Q, d) and the caches with these tokens added."""
+        """Run the layers over new tokens (B, Q).
+
+        Returns states (B, Q, d) and the caches with these tokens added.
+        """
         types = (segments == ANSWER_SEGMENT).long()
-        embedded = self.word_embeddings(tokens) + self.position_embeddings(positions) + self.type_embeddings(types)
+        embedded = (
+            self.word_embeddings(tokens) + self.position_embeddings(positions) + self.type_embeddings(types)
+        )
         states = self.dropout(self.embedding_norm(embedded))
         grown: list[LayerCache] = []
         for index, layer in enumerate(self.layers):
@@ -174,7 +193,10 @@ class CopyDecoder(nn.Module):
 
     def vocabulary_logits(self, states: Tensor) -> Tensor:
         """(..., d) -> (..., vocabulary)."""
-        return F.linear(self.vocabulary_transform(states), self.word_embeddings.weight).float() + self.vocabulary_bias
+        return (
+            F.linear(self.vocabulary_transform(states), self.word_embeddings.weight).float()
+            + self.vocabulary_bias
+        )
 
     def joint_logits(self, states: Tensor, keys: Tensor, context: CopyContext) -> tuple[Tensor, Tensor]:
         """Vocabulary (B, T, V) and copy (B, T, S) logits, to be normalised together."""

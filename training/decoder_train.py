@@ -2,8 +2,9 @@
 
     python -m training.decoder_train --data ../shared/data --checkpoints DIR [--steps N]
 
-The recipe: warm start from MiniLM-L6, AdamW, linear warm-up and decay, gradient clipping, bf16 matrix products with fp32
-weights, length-grouped batches of a token budget, dropout 0.1, refusals and distractor passages mixed in (decoder_data.py).
+The recipe: warm start from MiniLM-L6, AdamW, linear warm-up and decay, gradient clipping, bf16 matrix
+products with fp32 weights, length-grouped batches of a token budget, dropout 0.1, refusals and distractor
+passages mixed in (decoder_data.py).
 """
 
 import argparse
@@ -50,7 +51,7 @@ HELD_OUT_GROUPS = frozenset({"Chloroplast", "Steam_engine"})
 class TrainSettings:
     """steps: optimiser steps in all; batch_tokens: padded tokens a step; rates: peak learning rates."""
 
-    steps: int = 3200
+    steps: int = 2000
     batch_tokens: int = 4096
     learning_rate: float = 2.5e-4
     head_learning_rate: float = 1e-3
@@ -156,13 +157,15 @@ class DecoderTrainer:
             },
             temporary,
         )
-        os.replace(temporary, path)
+        temporary.replace(path)
 
     def load(self, path: Path) -> None:
         """Resume from a checkpoint. Raises ValueError when it was made with other settings."""
         checkpoint = torch.load(path, weights_only=True)
         if checkpoint["settings"] != asdict(self.settings):
-            raise ValueError(f"{path} was trained with {checkpoint['settings']}; pass the same settings or another folder")
+            raise ValueError(
+                f"{path} was trained with {checkpoint['settings']}; pass the same settings or another folder"
+            )
         self.model.load_state_dict(checkpoint["model"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.schedule.load_state_dict(checkpoint["schedule"])
@@ -214,8 +217,10 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train the bundled decoder.")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("FOOTNOTE_DATA", "../shared/data")))
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for checkpoints and the loss log")
-    parser.add_argument("--steps", type=int, default=TrainSettings.steps)
+    parser.add_argument(
+        "--checkpoints", type=Path, required=True, help="folder for checkpoints and the loss log"
+    )
+    parser.add_argument("--steps", type=int, default=TrainSettings().steps)
     options = parser.parse_args(arguments)
     print(train(TrainSettings(steps=options.steps), options.data, options.checkpoints))
 

@@ -24,7 +24,10 @@ def warm_start(model: CopyDecoder, directory: Path) -> None:
 
     Raises KeyError when the folder holds another architecture.
     """
-    source = {name.removeprefix("bert."): value for name, value in load_file(directory / "model.safetensors").items()}
+    source = {
+        name.removeprefix("bert."): value
+        for name, value in load_file(directory / "model.safetensors").items()
+    }
     state = model.state_dict()
     for name in ("word", "position", "type"):
         theirs = "token_type" if name == "type" else name
