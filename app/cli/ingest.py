@@ -66,7 +66,9 @@ class IngestReport:
 
 
 def _untaken(item: "ItemResult", error: FootnoteError, file: "FoundFile | None") -> Untaken:
-    return Untaken(item.id, file and str(file.path), error.code, error.message, error.next_step)
+    path = None if file is None else printable(str(file.path))
+    document_id = None if item.id is None else printable(item.id)
+    return Untaken(document_id, path, error.code, printable(error.message), error.next_step)
 
 
 def ingest(
@@ -140,7 +142,7 @@ def _print_report(report: IngestReport, collection: str, as_json: bool) -> None:
     for word, entries in (("skipped", report.skipped), ("failed", report.failures)):
         for entry in entries:
             place = entry.path or entry.id or "?"
-            typer.echo(f"{word}: {printable(place)}: {printable(entry.error)}", err=True)
+            typer.echo(f"{word}: {place}: {entry.error}", err=True)
             if entry.next:
                 typer.echo(f"  next: {entry.next}", err=True)
     counts = report.documents

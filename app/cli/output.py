@@ -8,8 +8,8 @@ import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
-# Text of a document may hold escape sequences that would drive the reader's terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Escape sequences in a document would drive the reader's terminal; file names may hold halves of surrogate pairs.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def print_json(value: Any) -> None:
@@ -43,7 +43,7 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
 
 
 def printable(text: str) -> str:
-    """The text without control characters other than tab and newline."""
+    """The text with a replacement for what cannot be shown: all controls but tab and newline, surrogates."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

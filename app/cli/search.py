@@ -28,7 +28,7 @@ def search(
     """Find the passages that matter for a query, best first."""
     found = run_search(collection, query, mode, limit, offset, parse_filter_option(where))
     if as_json:
-        from app.http.schemas import SearchReply
+        from app.http.search_schemas import SearchReply
 
         print_json(SearchReply.of(found, explain))
     else:

@@ -75,3 +75,7 @@ def test_escape_sequences_of_a_document_do_not_reach_the_terminal() -> None:
 def test_long_text_is_cut_to_one_line() -> None:
     assert one_line("first\n  second", 80) == "first second"
     assert one_line("abcdef", 4) == "abc…"
+
+
+def test_name_that_is_no_unicode_can_be_shown() -> None:
+    assert printable("caf\udce9.txt") == "caf\N{REPLACEMENT CHARACTER}.txt"

@@ -1,14 +1,12 @@
 """The guide says what is true: commands, settings, routes, operators and links are those of the code."""
 
 import re
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from app.asgi import create_app
-from app.resources import Resources
 from app.settings import OTHER_VARIABLES, PREFIX, Settings
 from tests.app.documentation import GUIDE, existing_commands, find_fault, local_links, shown_commands
 
@@ -56,7 +54,7 @@ def test_routes_of_the_guide_are_the_routes_of_the_service() -> None:
     shown = set(
         re.findall(r"^\| `([A-Z]+ /\S+)`", (GUIDE / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
-    paths = create_app(Settings(), _never_opened).openapi_schema.paths or {}
+    paths = create_app(Settings()).openapi_schema.paths or {}
     served = {
         f"{method.upper()} {path}"
         for path, item in paths.items()
@@ -64,15 +62,6 @@ def test_routes_of_the_guide_are_the_routes_of_the_service() -> None:
         if getattr(item, method) is not None
     }
     assert shown == served
-
-
-def _never_opened() -> AbstractAsyncContextManager[Resources]:
-    @asynccontextmanager
-    async def opener():  # type: ignore[no-untyped-def]  # noqa: ANN202
-        raise AssertionError("the description of the API needs no database")
-        yield
-
-    return opener()
 
 
 def _operate() -> str:

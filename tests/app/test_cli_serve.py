@@ -1,0 +1,82 @@
+"""`footnote serve` from its start to Ctrl-C, as a process."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+READY = re.compile(r"^Footnote is ready at (http://127\.0\.0\.1:\d+) ")
+KEY = re.compile(r"^Admin key, shown this once: (fn_\S+)$", re.MULTILINE)
+
+
+class Service:
+    """A running `footnote serve`. address: where it listens."""
+
+    def __init__(self, home: Path, *options: str) -> None:
+        environ = {"FOOTNOTE_HOME": str(home), "FOOTNOTE_PORT": "0", "FOOTNOTE_DECODER": str(home / "none")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve", *options],
+            env=os.environ | environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        match = READY.match(self.process.stdout.readline())
+        assert match is not None, self.process.communicate(timeout=30)
+        self.address = match.group(1)
+
+    def stop(self) -> tuple[int, str]:
+        """Press Ctrl-C. Returns the exit code and what was printed since the address."""
+        self.process.send_signal(signal.SIGINT)
+        printed, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, printed
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    running = Service(tmp_path / "home")
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+def test_first_start_has_a_key_and_the_guide_and_the_second_no_key(service: Service, tmp_path: Path) -> None:
+    assert httpx.get(f"{service.address}/health/ready").status_code == 200
+    query = {"query": "What is the default port?", "limit": 3}
+    found = httpx.post(f"{service.address}/v1/collections/guide/search", json=query).json()
+    assert any("The default port is 8000" in " ".join(hit["text"].split()) for hit in found["hits"][:3])
+    code, printed = service.stop()
+    assert code == 130
+    assert "Stopped." in printed
+    assert KEY.search(printed) is not None
+    again = Service(tmp_path / "home", "--no-guide")
+    assert KEY.search(again.stop()[1]) is None
+
+
+def test_taken_port_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environ = {"FOOTNOTE_HOME": str(tmp_path / "home"), "FOOTNOTE_PORT": str(taken.getsockname()[1])}
+        command = [sys.executable, "-m", "app", "serve"]
+        done = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot listen on 127.0.0.1 port" in done.stderr
+    assert "FOOTNOTE_PORT" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_damaged_model_ends_the_start_with_its_reason(tmp_path: Path) -> None:
+    environ = {
+        "FOOTNOTE_HOME": str(tmp_path / "home"),
+        "FOOTNOTE_PORT": "0",
+        "FOOTNOTE_ENCODER": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "app", "serve"]
+    done = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is damaged" in done.stderr
+    assert "Traceback" not in done.stderr
