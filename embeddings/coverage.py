@@ -30,8 +30,8 @@ class VocabularyCoverage:
     def share(self, text: str) -> float:
         """The share of known words in `text`, 0 to 1; 1 for a text without words, where nothing is unknown.
 
-        A word is known when its script is one the vocabulary was learned on, no piece of it is unknown, and it
-        is one piece or its pieces have two characters or more on average. Numbers count in every script.
+        A word is known when its script is one the vocabulary was learned on, no piece of it is unknown, and
+        it is one piece or its pieces have two characters or more on average. Numbers count in every script.
         """
         words: list[str] = _WORD.findall(text)
         if not words:

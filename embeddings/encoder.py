@@ -70,8 +70,8 @@ class Encoder:
     def encode(self, texts: Sequence[str], prompt: PromptName) -> NDArray[np.float32]:
         """Encode texts to unit rows (len(texts), dimension), in the order given.
 
-        Text above max_tokens loses its end; `truncated` tells. Rows depend a little on their batch: the int8
-        graph scales activations over the whole batch (cosine single against batched: see the manifest's parity).
+        Text above max_tokens loses its end; `truncated` tells. Rows depend a little on their batch, because
+        an int8 graph scales activations over the whole batch: the manifest's parity says how much.
         """
         token_ids = self._tokenize(texts, prompt)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
@@ -91,7 +91,7 @@ class Encoder:
         return [count > self.max_tokens for count in self.count_tokens(texts, prompt)]
 
     def vocabulary_coverage(self, text: str) -> float:
-        """Share of the text's words that the tokenizer knows well, 0 to 1: low where the encoder is out of its depth."""
+        """Share of the text's words that the tokenizer knows well, 0 to 1; low: out of its depth."""
         return self._coverage.share(_without_surrogates(text))
 
     def _tokenize(self, texts: Sequence[str], prompt: PromptName) -> list[NDArray[np.int32]]:
