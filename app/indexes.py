@@ -7,16 +7,24 @@ wrote it, and a process that starts with nothing loads everything by the same pa
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from anyio import to_thread
-from retrieval.index import CollectionIndex
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.collections import CollectionRef, all_collections, find_collection, present_state
+from app.db.collections import (
+    CollectionRef,
+    all_collections,
+    find_collection,
+    no_such_collection,
+    present_state,
+)
 from app.db.engine import Database
 from app.db.following import ChangeReader, VectorsMissingError, unencoded_chunks, write_vectors
 from app.services.encoding import Encoding
+from retrieval.index import CollectionIndex
 
 logger = logging.getLogger("footnote.indexes")
 
@@ -41,14 +49,34 @@ class Indexes:
         self._held: dict[int, _Held] = {}
 
     async def follow(self, name: str) -> tuple[CollectionRef, CollectionIndex]:
-        """The collection and its index, up to all that was committed before this call. Raises NotFound."""
+        """The collection and its index, which has taken in all that was committed before this call.
+
+        Raises NotFound.
+        """
         async with self._database.read() as connection:
-            collection = await find_collection(connection, name)
-            held = self._held.get(collection.id) or await self._make(connection, collection.id)
+            collection, held = await self._find(connection, name)
         if held.index.seq < collection.last_seq:
             async with held.lock:
                 await self._catch_up(held.index, collection)
         return collection, held.index
+
+    @asynccontextmanager
+    async def standing_still(
+        self, name: str
+    ) -> AsyncIterator[tuple[AsyncConnection, CollectionRef, CollectionIndex]]:
+        """A snapshot of SQL and an index that have seen exactly the same writes, until the block ends.
+
+        Other searches that need the newest writes wait meanwhile, so the block should be short. Raises
+        NotFound.
+        """
+        async with self._database.read() as connection:
+            _, held = await self._find(connection, name)
+        async with held.lock, self._database.read() as connection:
+            collection, still_held = await self._find(connection, name)
+            if still_held is not held:
+                raise no_such_collection(name)
+            await self._take_in(connection, held.index, collection)
+            yield connection, collection, held.index
 
     async def follow_all(self) -> None:
         """Bring the index of every collection up to date, so that no first search has to."""
@@ -57,30 +85,36 @@ class Indexes:
         for name in names:
             await self.follow(name)
 
-    async def _make(self, connection: AsyncConnection, key: int) -> _Held:
-        """An empty index. The indexes of collections that were deleted, perhaps by another process, go."""
+    async def _find(self, connection: AsyncConnection, name: str) -> tuple[CollectionRef, _Held]:
+        collection = await find_collection(connection, name)
+        if collection.id not in self._held:
+            await self._forget_deleted(connection)
+            self._held[collection.id] = _Held(CollectionIndex(self._encoding.encoder.dimension))
+        return collection, self._held[collection.id]
+
+    async def _forget_deleted(self, connection: AsyncConnection) -> None:
+        """Let go of collections that were deleted, perhaps by another process."""
         alive = {collection.id for collection in await all_collections(connection)}
         for gone in self._held.keys() - alive:
             del self._held[gone]
-        return self._held.setdefault(key, _Held(CollectionIndex(self._encoding.encoder.dimension)))
 
     async def _catch_up(self, index: CollectionIndex, collection: CollectionRef) -> None:
-        """Take in what is between the index and the collection's present last_seq."""
+        """Take in at least all up to the collection's last_seq. The caller holds the lock."""
         while index.seq < collection.last_seq:
             try:
-                await self._take_in(index, collection)
+                async with self._database.read() as connection:
+                    await self._take_in(connection, index, await present_state(connection, collection))
             except VectorsMissingError:
                 await self._encode_missing(collection)
 
-    async def _take_in(self, index: CollectionIndex, wanted: CollectionRef) -> None:
-        async with self._database.read() as connection:
-            collection = await present_state(connection, wanted)
-            reader = ChangeReader(connection, collection, self._encoding.encoder.model_id)
-            for first, last in await reader.plan(index.seq):
-                changes = await reader.read(first, last)
-                await to_thread.run_sync(
-                    index.apply, changes.additions, changes.deleted_documents, changes.seq
-                )
+    async def _take_in(
+        self, connection: AsyncConnection, index: CollectionIndex, collection: CollectionRef
+    ) -> None:
+        """Take in what this connection sees and the index has not reached. Raises VectorsMissingError."""
+        reader = ChangeReader(connection, collection, self._encoding.encoder.model_id)
+        for first, last in await reader.plan(index.seq):
+            changes = await reader.read(first, last)
+            await to_thread.run_sync(index.apply, changes.additions, changes.deleted_documents, changes.seq)
 
     async def _encode_missing(self, collection: CollectionRef) -> None:
         """Encode the chunks that were written under another encoder. Once for a collection; kept in SQL."""

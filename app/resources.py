@@ -19,11 +19,13 @@ from app.services.encoding import Encoding, TextEncoder
 from app.services.ingest import Ingest
 from app.services.keys import KeyService
 from app.services.search import SearchService
-from app.settings import Settings
+from app.settings import BUNDLED_DECODER, Settings
 from embeddings.artifact import MANIFEST, TOKENIZER
 from embeddings.encoder import Encoder
 from embeddings.errors import InvalidInput
 from generation.answering import Answerer
+from generation.decoder import Decoder
+from generation.reader import GroundedReader
 from generation.types import Reader
 
 # [CLS] and [SEP], which the encoder adds to each text and the chunker does not count.
@@ -33,13 +35,21 @@ logger = logging.getLogger("footnote.resources")
 
 
 @dataclass(frozen=True, slots=True)
+class Models:
+    """The models in service. tokenizer: the encoder's tokenizer.json, in whose tokens chunks are measured."""
+
+    encoder: TextEncoder
+    tokenizer: Path
+    answerer: Answerer
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
-    """The open service. reader: None where no decoder is installed."""
+    """The open service."""
 
     settings: Settings
     database: Database
-    encoder: TextEncoder
-    reader: Reader | None
+    models: Models
     indexes: Indexes
     collections: CollectionService
     documents: DocumentService
@@ -47,26 +57,35 @@ class Resources:
     answers: AnswerService
     keys: KeyService
 
+    @property
+    def answerer(self) -> Answerer:
+        """What answers from passages that are at hand."""
+        return self.models.answerer
+
+    @property
+    def reader(self) -> Reader | None:
+        """The decoder, as a reader; None where none is installed."""
+        return self.models.answerer.reader
+
     async def warm(self) -> None:
         """Load the index of every collection, so that no first search has to."""
         await self.indexes.follow_all()
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, encoder: TextEncoder | None = None) -> AsyncIterator[Resources]:
+async def open_resources(settings: Settings, models: Models | None = None) -> AsyncIterator[Resources]:
     """Open the data folder, bring its database up to date and load the models.
 
-    encoder: in place of the one that the settings name; chunks are still measured with that one's tokenizer.
-    Several processes may have the folder open at once: SQLite orders their writes, and indexes follow.
+    models: in place of those that the settings name. Several processes may have the folder open at once:
+    SQLite orders their writes, and each process's indexes follow.
     Raises InvalidInput or StorageFull for a folder that cannot be used, Conflict for a database of a newer
     version, ModelDamaged for a model.
     """
     await to_thread.run_sync(_make_home, settings.home)
     await to_thread.run_sync(apply_migrations, settings.database, settings.busy_timeout_s)
-    loaded = encoder or await to_thread.run_sync(Encoder.load, settings.encoder, settings.threads)
-    reader = await to_thread.run_sync(_load_reader, settings)
+    loaded = await to_thread.run_sync(load_models, settings) if models is None else models
     database = Database(settings.database, settings.busy_timeout_s)
-    resources = _compose(settings, database, loaded, reader)
+    resources = _compose(settings, database, loaded)
     try:
         yield resources
     finally:
@@ -74,34 +93,36 @@ async def open_resources(settings: Settings, encoder: TextEncoder | None = None)
         await database.close()
 
 
-def _compose(
-    settings: Settings, database: Database, encoder: TextEncoder, reader: Reader | None
-) -> Resources:
-    encoding = Encoding(encoder)
+def load_models(settings: Settings) -> Models:
+    """The models that the settings name. Raises ModelDamaged."""
+    encoder = Encoder.load(settings.encoder, settings.threads)
+    return Models(encoder, settings.encoder / TOKENIZER, _load_answerer(settings))
+
+
+def _load_answerer(settings: Settings) -> Answerer:
+    if settings.decoder == BUNDLED_DECODER and not (settings.decoder / MANIFEST).is_file():
+        logger.warning("no decoder is bundled with this copy of Footnote: answers will be passages only")
+        return Answerer(None, refuse_below=0.0)
+    reader = GroundedReader(Decoder.load(settings.decoder, settings.threads))
+    return Answerer(reader, refuse_below=reader.refuse_below)
+
+
+def _compose(settings: Settings, database: Database, models: Models) -> Resources:
+    encoding = Encoding(models.encoder)
     indexes = Indexes(database, encoding)
-    collections = CollectionService(database, encoder.max_tokens - SPECIAL_TOKENS)
+    collections = CollectionService(database, models.encoder.max_tokens - SPECIAL_TOKENS)
     search = SearchService(database, encoding, indexes, settings)
-    ingest = Ingest(database, encoding, settings.encoder / TOKENIZER)
     return Resources(
         settings=settings,
         database=database,
-        encoder=encoder,
-        reader=reader,
+        models=models,
         indexes=indexes,
         collections=collections,
-        documents=DocumentService(database, ingest, settings),
+        documents=DocumentService(database, Ingest(database, encoding, models.tokenizer), settings),
         search=search,
-        answers=AnswerService(search, collections, Answerer(reader, refuse_below=0.5), settings),
+        answers=AnswerService(search, collections, models.answerer, settings),
         keys=KeyService(database),
     )
-
-
-def _load_reader(settings: Settings) -> Reader | None:
-    """The decoder of the settings; None, and a warning, when its folder holds none."""
-    if not (settings.decoder / MANIFEST).is_file():
-        logger.warning("no decoder in %s: answers will be passages only", settings.decoder)
-        return None
-    raise NotImplementedError
 
 
 def _make_home(home: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.errors import InvalidInput
 
 PREFIX = "FOOTNOTE_"
@@ -17,7 +18,6 @@ CONFIG_VARIABLE = "FOOTNOTE_CONFIG"
 CONFIG_FILENAME = "footnote.toml"
 # FOOTNOTE_DATA names the folder of data sets, which tests and training read and the service does not.
 OTHER_VARIABLES = (CONFIG_VARIABLE, "FOOTNOTE_DATA")
-BUNDLED_ENCODER = Path(__file__).parents[1] / "embeddings" / "bundled"
 BUNDLED_DECODER = Path(__file__).parents[1] / "generation" / "bundled"
 MIB = 1024 * 1024
 

@@ -14,6 +14,7 @@ from app.db.collections import CollectionRef
 from app.db.documents import pack_vector, unpack_vector
 from app.db.models import Chunk, Document, DocumentVersion, Tombstone, Vector
 from app.services.passages import passage_text
+from embeddings.errors import Overloaded
 from retrieval.types import IndexedChunk
 
 # Chunks taken in at once: about 4 MB of text and vectors, so that loading a large collection stays small in
@@ -21,7 +22,7 @@ from retrieval.types import IndexedChunk
 PAGE_CHUNKS = 4000
 
 
-class VectorsMissingError(Exception):
+class VectorsMissingError(Overloaded):
     """Some chunks have no vector of the model in service: they were written while another one was."""
 
 
@@ -111,7 +112,12 @@ def _ranges(rows: Sequence[Any], first: int, last: int) -> Iterator[tuple[int, i
 
 def _indexed(row: Row[*tuple[Any, ...]], document: Row[*tuple[Any, ...]]) -> IndexedChunk:
     if row.data is None:
-        raise VectorsMissingError
+        raise VectorsMissingError(
+            "documents written with another encoder are being encoded anew",
+            found="chunks without vectors",
+            expected="vectors of the encoder in service",
+            next_step="send the request again",
+        )
     text = passage_text(document.title, document.text[row.start : row.end])
     return IndexedChunk(row.id, row.document_id, text, unpack_vector(row.data), document.meta)
 

@@ -1,18 +1,19 @@
 """From chunk ids to what a reader sees. What SQL no longer holds can't be shown."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.models import Chunk, Document, DocumentVersion
+from retrieval.types import RankedList
 
 
 async def hydrate(
-    connection: AsyncConnection, collection_id: int, chunk_ids: Sequence[int]
+    connection: AsyncConnection, collection_id: int, ranked: RankedList
 ) -> dict[int, Row[*tuple[Any, ...]]]:
     """Chunk id to row, for the chunks that exist: span, text of the span, and the document as it stands."""
+    chunk_ids = [chunk.chunk_id for chunk in ranked.chunks]
     # SQLite and PostgreSQL both count code points in substr, from 1.
     text = func.substr(DocumentVersion.text, Chunk.start + 1, Chunk.end - Chunk.start).label("text")
     statement = (

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -23,8 +22,6 @@ from retrieval.types import RankedChunk, RankedList, SearchMode
 # Hits that may be skipped; deeper paging is reading the collection, for which the list of documents is
 # better.
 MAX_OFFSET = 10_000
-# Searches again when a document changed between the index's answer and SQL's. Twice in a row is rare already.
-ATTEMPTS = 3
 
 _Rows = Mapping[int, Row[*tuple[Any, ...]]]
 
@@ -43,13 +40,11 @@ class SearchService:
         started = time.perf_counter()
         request = await self._request(wanted)
         ranked, rows = await self._search_and_read(collection, request)
-        shown = ranked.chunks[wanted.offset :]
-        hits = tuple(_hit(chunk, rows[chunk.chunk_id]) for chunk in shown if chunk.chunk_id in rows)
+        hits = tuple(_hit(chunk, rows[chunk.chunk_id]) for chunk in ranked.chunks)
         took_ms = (time.perf_counter() - started) * 1000
         return SearchOutput(wanted.query, wanted.mode, hits, ranked.weights, took_ms)
 
     async def _request(self, wanted: SearchInput) -> SearchRequest:
-        """What the index is asked. It is asked for the skipped hits too, to rank them."""
         self._check(wanted)
         parsed = None if wanted.filter is None else parse_filter(wanted.filter)
         lexical = wanted.mode == SearchMode.LEXICAL
@@ -57,27 +52,28 @@ class SearchService:
             query=wanted.query,
             vector=None if lexical else await self._encoding.query(wanted.query),
             mode=wanted.mode,
-            limit=wanted.offset + wanted.limit,
+            limit=wanted.limit,
+            offset=wanted.offset,
             filter=parsed,
             coverage=await self._encoding.coverage(wanted.query),
         )
 
     async def _search_and_read(self, collection: str, request: SearchRequest) -> tuple[RankedList, _Rows]:
-        """Rank, then read the hits from SQL, until both saw the same documents.
+        """Rank, and read the hits from SQL.
 
-        A document may change after the index was asked. Its chunks are then gone from SQL, and the
-        collection's sequence number has risen, so asking again finds what has taken their place.
+        A document may change between the two, and its chunks are then gone from SQL. The search is then made
+        again while the index stands still, so that writers can't make it miss a document that is there all
+        the time.
         """
-        ranked, rows = RankedList(()), dict[int, Row[*tuple[Any, ...]]]()
-        for _ in range(ATTEMPTS):
-            reference, index = await self._indexes.follow(collection)
-            ranked = await to_thread.run_sync(partial(index.search, request))
-            ids = [chunk.chunk_id for chunk in ranked.chunks]
-            async with self._database.read() as connection:
-                rows = await hydrate(connection, reference.id, ids)
-            if len(rows) == len(ids):
-                break
-        return ranked, rows
+        reference, index = await self._indexes.follow(collection)
+        ranked = await to_thread.run_sync(index.search, request)
+        async with self._database.read() as connection:
+            rows = await hydrate(connection, reference.id, ranked)
+        if len(rows) == len(ranked.chunks):
+            return ranked, rows
+        async with self._indexes.standing_still(collection) as (connection, reference, index):
+            ranked = await to_thread.run_sync(index.search, request)
+            return ranked, await hydrate(connection, reference.id, ranked)
 
     def _check(self, wanted: SearchInput) -> None:
         longest, most = self._settings.max_query_chars, self._settings.max_limit

@@ -45,8 +45,10 @@ class HashingEncoder:
         return row
 
 
-def write_word_tokenizer(folder: Path) -> None:
+def write_word_tokenizer(folder: Path) -> Path:
     """A tokenizer.json that counts each word and each punctuation mark as one token."""
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
+    path = folder / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
