@@ -27,6 +27,7 @@ from embeddings.artifact import (
 from embeddings.errors import ModelDamaged
 from generation.decoder import BUNDLED_DECODER, Decoder, DecoderSpec, StateTensor
 from generation.metrics import f1_score
+from generation.prompt import PromptLayout
 from generation.reader import GroundedReader
 from generation.sampling import SamplingSettings
 from generation.types import Passage, Reading
@@ -89,10 +90,15 @@ def load_model(checkpoint: Path) -> CopyDecoder:
 
 
 def describe(
-    folder: Path, shape: DecoderShape, precision: str, parity: dict[str, float], refuse_below: float
+    folder: Path,
+    shape: DecoderShape,
+    precision: str,
+    parity: dict[str, float],
+    refuse_below: float,
+    layout: PromptLayout = LAYOUT,
 ) -> None:
     """Write the manifest of the artifact in `folder`."""
-    spec = DecoderSpec(LAYOUT, state_tensors(shape), "whole", refuse_below)
+    spec = DecoderSpec(layout, state_tensors(shape), "whole", refuse_below)
     manifest = ModelManifest(
         name=MODEL_NAME,
         kind="decoder",
