@@ -26,7 +26,9 @@ class PageSpan:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading that governs the text from `start` to the next heading of its level or above. level: 1 is the top."""
+    """A heading that governs the text from `start` to the next heading of its level or above. level: 1 is
+    the top.
+    """
 
     start: int
     level: int
@@ -35,7 +37,9 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedText:
-    """What an extractor read from one file: the text that is stored, and where its pages and headings stand."""
+    """What an extractor read from one file: the text that is stored, and where its pages and headings
+    stand.
+    """
 
     text: str
     media_type: str
@@ -58,8 +62,8 @@ class ChunkSpan:
 class IndexedChunk:
     """One chunk as the index takes it in.
 
-    document_key: the document's integer key in SQL; text: what the lexical engine indexes (title, headings, span);
-    vector: (dimension,) unit float16; metadata: the document's, for filters.
+    document_key: the document's integer key in SQL; text: what the lexical engine indexes (title, headings,
+    span); vector: (dimension,) unit float16; metadata: the document's, for filters.
     """
 
     chunk_id: int
@@ -71,15 +75,21 @@ class IndexedChunk:
 
 @dataclass(frozen=True, slots=True)
 class SideScore:
-    """Where one retriever put a chunk. rank: starts at 1."""
+    """What one retriever made of a chunk. rank: starts at 1; None where it lies below the candidates of
+    that side.
+    """
 
     score: float
-    rank: int
+    rank: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class RankedChunk:
-    """A chunk id with its final score and what led there; a side that did not return it is None."""
+    """A chunk id with its final score and what led there.
+
+    dense and lexical are None where the mode leaves that side out; lexical also where no word of the query
+    stands in the chunk.
+    """
 
     chunk_id: int
     score: float
@@ -98,7 +108,10 @@ class FusionWeights:
 
 @dataclass(frozen=True, slots=True)
 class RankedList:
-    """The answer of an index: best first, and the weights that fused it (None outside hybrid mode)."""
+    """The answer of an index: best first, and the weights that fused it (None outside hybrid mode).
+
+    considered: the candidates that were ranked.
+    """
 
     chunks: tuple[RankedChunk, ...]
     weights: FusionWeights | None = None

@@ -1,0 +1,161 @@
+"""BM25 over chunk terms: tantivy, in memory. One writer; readers hold point-in-time snapshots.
+
+Source of the ranking function: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
+Beyond", 2009, with tantivy's k1 = 1.2 and b = 0.75.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import tantivy
+from numpy.typing import NDArray
+
+from retrieval.analysis import terms
+from retrieval.types import IndexedChunk
+
+WRITER_MEMORY_BYTES = 15_000_000  # tantivy's minimum for one thread; larger only means fewer, larger segments
+# Up to so many allowed chunks are named in the query (1 ms a thousand); more are looked for in a deeper
+# ranking.
+MAX_LISTED_CHUNKS = 4_096
+MAX_QUERY_TERMS = 256  # distinct terms of one query; the rarest are kept of a longer one
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_unsigned_field("chunk", indexed=True, fast=True)
+    builder.add_unsigned_field("document", indexed=True)
+    builder.add_text_field("body", tokenizer_name="whitespace", index_option="freq")
+    return builder.build()
+
+
+SCHEMA = _schema()
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTerm:
+    """A distinct query term. idf: BM25's, of a term in `frequency` chunks; count: its occurrences in the
+    query.
+    """
+
+    text: str
+    count: int
+    frequency: int
+    idf: float
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalSnapshot:
+    """The lexical index as it was at one commit; safe to search from any thread."""
+
+    searcher: tantivy.Searcher
+
+    def analyse(self, query: str) -> list[QueryTerm]:
+        """The distinct terms of a query with their weights, rarest first; unknown terms included."""
+        total = self.searcher.num_docs
+        counted = Counter(terms(query))
+        weighed = (self._weigh(text, count, total) for text, count in counted.items())
+        return sorted(weighed, key=lambda term: -term.idf)[:MAX_QUERY_TERMS]
+
+    def _weigh(self, text: str, count: int, total: int) -> QueryTerm:
+        frequency = self.searcher.doc_freq("body", text)
+        bounded = min(frequency, total)  # frequencies count deleted chunks until their segment is merged
+        return QueryTerm(text, count, frequency, log(1 + (total - bounded + 0.5) / (bounded + 0.5)))
+
+    def search(
+        self, query: Sequence[QueryTerm], depth: int, allowed: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Chunk ids and BM25 scores of the best `depth` chunks that hold a word of the query; best first,
+        ties by id.
+
+        allowed: the ids that may be found, ascending; None for all. It changes no score.
+        """
+        depth = min(depth, self.searcher.num_docs if allowed is None else len(allowed))
+        known = [term for term in query if term.frequency]
+        if depth < 1 or not known:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        if allowed is None or len(allowed) <= MAX_LISTED_CHUNKS:
+            return self._collect(_bm25_query(known, allowed), depth)
+        return self._search_until_full(_bm25_query(known, None), depth, allowed)
+
+    def _search_until_full(
+        self, query: tantivy.Query, depth: int, allowed: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Look ever deeper, until `depth` allowed chunks were seen or nothing is left."""
+        total = self.searcher.num_docs
+        looked = depth * total // len(allowed) + depth
+        while True:
+            chunk_ids, scores = self._collect(query, looked)
+            passed = np.isin(chunk_ids, allowed)
+            if np.count_nonzero(passed) >= depth or len(chunk_ids) < looked:
+                return chunk_ids[passed][:depth], scores[passed][:depth]
+            looked *= 4
+
+    def _collect(self, query: tantivy.Query, depth: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        hits = self.searcher.search(query, depth, count=False).hits
+        values = self.searcher.fast_field_values("chunk", [address for _, address in hits])
+        chunk_ids = np.array(values, np.int64)
+        scores = np.array([score for score, _ in hits], np.float32)
+        order = np.lexsort((chunk_ids, -scores))
+        return chunk_ids[order], scores[order]
+
+
+def _bm25_query(query: Iterable[QueryTerm], allowed: NDArray[np.int64] | None) -> tantivy.Query:
+    words = tantivy.Query.boolean_query([(tantivy.Occur.Should, _term_query(term)) for term in query])
+    if allowed is None:
+        return words
+    listed = tantivy.Query.term_set_query(SCHEMA, "chunk", allowed.tolist())
+    unscored = tantivy.Query.const_score_query(listed, 0.0)
+    return tantivy.Query.boolean_query([(tantivy.Occur.Must, words), (tantivy.Occur.Must, unscored)])
+
+
+def _term_query(term: QueryTerm) -> tantivy.Query:
+    query = tantivy.Query.term_query(SCHEMA, "body", term.text, "freq")
+    return query if term.count == 1 else tantivy.Query.boost_query(query, float(term.count))
+
+
+class LexicalIndex:
+    """The one writer. Not thread-safe: its owner serialises calls."""
+
+    def __init__(self) -> None:
+        self._index = tantivy.Index(SCHEMA)
+        self._writer = self._index.writer(WRITER_MEMORY_BYTES, 1)
+
+    def rewrite(
+        self,
+        additions: Iterable[IndexedChunk],
+        deleted_documents: Iterable[int],
+        replaced_chunks: Iterable[int],
+    ) -> LexicalSnapshot:
+        """Delete, then add, in one commit. On an error nothing has changed."""
+        try:
+            for document_key in deleted_documents:
+                self._delete("document", document_key)
+            for chunk_id in replaced_chunks:
+                self._delete("chunk", chunk_id)
+            for chunk in additions:
+                self._add(chunk)
+        except BaseException:
+            self._writer.rollback()
+            raise
+        return self.commit()
+
+    def commit(self) -> LexicalSnapshot:
+        self._writer.commit()
+        self._index.reload()
+        return LexicalSnapshot(self._index.searcher())
+
+    def _add(self, chunk: IndexedChunk) -> None:
+        # The typed adders: a value whose Python type does not fit the schema kills tantivy's writer thread.
+        document = tantivy.Document()
+        document.add_unsigned("chunk", chunk.chunk_id)
+        document.add_unsigned("document", chunk.document_key)
+        document.add_text("body", " ".join(terms(chunk.text)))
+        self._writer.add_document(document)
+
+    def _delete(self, field: str, value: int) -> None:
+        # Not delete_documents_by_term: it makes a signed term, which matches nothing in an unsigned field
+        # (0.27.0).
+        self._writer.delete_documents_by_query(tantivy.Query.term_query(SCHEMA, field, value))
