@@ -1,10 +1,5 @@
-"""From a training checkpoint to the artifact that the service runs: export, quantise, gate, fit, describe.
+"""From a training checkpoint to the artifact that the service runs: export, quantise, gate, fit, describe."""
 
-python -m training.decoder_bundle --checkpoint DIR/decoder.pt --output generation/bundled
-"""
-
-import argparse
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -25,7 +20,7 @@ from embeddings.artifact import (
     write_manifest,
 )
 from embeddings.errors import ModelDamaged
-from generation.decoder import BUNDLED_DECODER, Decoder, DecoderSpec, StateTensor
+from generation.decoder import Decoder, DecoderSpec, StateTensor
 from generation.metrics import f1_score
 from generation.prompt import PromptLayout
 from generation.reader import GroundedReader
@@ -35,7 +30,7 @@ from training.decoder_data import QaRecord
 from training.decoder_export import empty_state, export_graph, state_names
 from training.decoder_model import CopyDecoder, DecoderShape
 from training.decoder_parity import largest_difference
-from training.decoder_train import LAYOUT, training_records
+from training.decoder_recipe import LAYOUT, training_records
 from training.quantisation import quantise_int8
 from training.warm_start import minilm_directory
 
@@ -53,7 +48,7 @@ class Judged:
     impossible: bool
 
 
-def build_bundled_decoder(checkpoint: Path, output: Path, data: Path, sample: int = 300) -> ModelManifest:
+def build_decoder(checkpoint: Path, output: Path, data: Path, sample: int = 300) -> ModelManifest:
     """Write the artifact of a checkpoint into `output` (its model card is kept).
 
     sample: held-out questions that the gate and the refusal threshold are measured on.
@@ -173,17 +168,3 @@ def require_parity(figures: dict[str, float]) -> None:
             expected=f"at most {MAX_LOGIT_DIFFERENCE} and {MAX_F1_LOSS}",
             next_step="export again; if it stays, leave more of the graph in fp32",
         )
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Make the decoder artifact of a training checkpoint.")
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=BUNDLED_DECODER)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("FOOTNOTE_DATA", "../shared/data")))
-    options = parser.parse_args(arguments)
-    manifest = build_bundled_decoder(options.checkpoint, options.output, options.data)
-    print(f"{manifest.model_id}: {manifest.parity}, refuse below {manifest.graph['refuse_below']:.3f}")
-
-
-if __name__ == "__main__":
-    main()

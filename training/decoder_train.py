@@ -1,6 +1,6 @@
 """Trains the bundled decoder on question-answering records, in pieces that resume where the last one stopped.
 
-    python -m training.decoder_train --data ../shared/data --checkpoints DIR [--steps N]
+    python -m training.decoder_train --data ../shared/data --checkpoints DIR [--output DIR]
 
 The recipe: warm start from MiniLM-L6, AdamW, linear warm-up and decay, gradient clipping, bf16 matrix
 products with fp32 weights, length-grouped batches of a token budget, dropout 0.1, refusals and distractor
@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,44 +24,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from embeddings.errors import FootnoteError
 from generation.prompt import PromptLayout
 from training.batching import length_grouped_batches
-from training.decoder_data import Example, ExampleBuilder, MixSettings, QaRecord, load_records
+from training.decoder_bundle import build_decoder
+from training.decoder_data import Example, ExampleBuilder, MixSettings, QaRecord
 from training.decoder_loss import collate, copy_loss
 from training.decoder_model import CopyDecoder
+from training.decoder_recipe import LAYOUT, TrainSettings, load_tokenizer, training_records
 from training.warm_start import minilm_directory, warm_start
-
-# Ids of BERT's uncased vocabulary; [unused0] is 1. The markers stand for passage numbers.
-LAYOUT = PromptLayout(
-    start=101,
-    separator=102,
-    begin=10,
-    refuse=11,
-    passage_tokens=(1, 2, 3, 4, 5, 6, 7, 8),
-    answer_position=448,
-    max_question_tokens=64,
-    max_answer_tokens=60,
-)
-# Sets with an open licence only: the weights are shipped.
-TRAINING_FILES = ("squad/train.jsonl.gz", "nq_gold/train.jsonl.gz", "fairytaleqa/train.jsonl.gz")
-# Two articles that training never sees: the refusal threshold is fitted on them.
-HELD_OUT_GROUPS = frozenset({"Chloroplast", "Steam_engine"})
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """steps: optimiser steps in all; batch_tokens: padded tokens a step; rates: peak learning rates."""
-
-    steps: int = 2000
-    batch_tokens: int = 4096
-    learning_rate: float = 2.5e-4
-    head_learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    dropout: float = 0.1
-    seed: int = 7
-    checkpoint_every: int = 200
 
 
 @dataclass(slots=True)
@@ -73,27 +45,22 @@ class TrainState:
     seconds: float = 0.0
 
 
-def training_records(data: Path) -> tuple[list[QaRecord], list[QaRecord]]:
-    """Records to train on, and the held-out ones. Raises FileNotFoundError naming the missing set."""
-    records: list[QaRecord] = []
-    for name in TRAINING_FILES:
-        if not (data / name).is_file():
-            raise FileNotFoundError(f"{data / name} is missing; point --data at the folder of training sets")
-        records += load_records(data / name)
-    held_out = [record for record in records if record.group in HELD_OUT_GROUPS]
-    return [record for record in records if record.group not in HELD_OUT_GROUPS], held_out
-
-
 class DecoderTrainer:
     """One training run: model, optimiser, schedule and the stream of batches."""
 
-    def __init__(self, settings: TrainSettings, records: Sequence[QaRecord], tokenizer: Tokenizer) -> None:
-        torch.manual_seed(settings.seed)
+    def __init__(
+        self,
+        settings: TrainSettings,
+        records: Sequence[QaRecord],
+        tokenizer: Tokenizer,
+        model: CopyDecoder,
+        layout: PromptLayout = LAYOUT,
+    ) -> None:
         self.settings = settings
         self.records = records
-        self.builder = ExampleBuilder(tokenizer, LAYOUT, records, MixSettings())
-        self.model = CopyDecoder(dropout=settings.dropout)
-        warm_start(self.model, minilm_directory())
+        self.layout = layout
+        self.builder = ExampleBuilder(tokenizer, layout, records, MixSettings())
+        self.model = model
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), betas=(0.9, 0.98), fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate_factor)
         self.state = TrainState()
@@ -126,8 +93,8 @@ class DecoderTrainer:
             lengths = [example.length for example in examples]
             for index, batch in enumerate(length_grouped_batches(lengths, self.settings.batch_tokens, rng)):
                 if index >= self.state.epoch_step:
-                    yield [examples[i] for i in batch]
                     self.state.epoch_step = index + 1
+                    yield [examples[i] for i in batch]
             self.state.epoch += 1
             self.state.epoch_step = 0
 
@@ -135,7 +102,7 @@ class DecoderTrainer:
         """One optimiser step; returns the mean loss of an answer token in nats."""
         self.model.train()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = copy_loss(self.model, collate(examples, LAYOUT))
+            loss = copy_loss(self.model, collate(examples, self.layout))
         loss.backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
@@ -173,19 +140,28 @@ class DecoderTrainer:
 
 
 def train(settings: TrainSettings, data: Path, checkpoints: Path) -> Path:
-    """Train (or go on training) until `settings.steps`; returns the path of the last checkpoint."""
+    """Train (or go on training) until `settings.steps`; returns the path of the last checkpoint.
+
+    An interrupt (Ctrl-C) saves a checkpoint before it goes on up.
+    """
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = checkpoints / "decoder.pt"
     tokenizer = load_tokenizer(minilm_directory())
     records, _ = training_records(data)
-    trainer = DecoderTrainer(settings, records, tokenizer)
+    torch.manual_seed(settings.seed)
+    model = CopyDecoder(dropout=settings.dropout)
+    warm_start(model, minilm_directory())
+    trainer = DecoderTrainer(settings, records, tokenizer, model)
     if path.exists():
         trainer.load(path)
-    _run(trainer, path, checkpoints / "loss.jsonl")
+    try:
+        _run(trainer, checkpoints / "loss.jsonl", path)
+    finally:
+        trainer.save(path)
     return path
 
 
-def _run(trainer: DecoderTrainer, path: Path, log_path: Path) -> None:
+def _run(trainer: DecoderTrainer, log_path: Path, checkpoint: Path) -> None:
     state, settings = trainer.state, trainer.settings
     started = time.monotonic() - state.seconds
     mean_loss = 0.0
@@ -194,7 +170,7 @@ def _run(trainer: DecoderTrainer, path: Path, log_path: Path) -> None:
         bar = progress.add_task("training", total=settings.steps, completed=state.step)
         for batch in trainer.batches():
             if state.step >= settings.steps:
-                break
+                return
             loss = trainer.step(batch)
             mean_loss = loss if not mean_loss else 0.98 * mean_loss + 0.02 * loss
             state.seconds = time.monotonic() - started
@@ -202,27 +178,29 @@ def _run(trainer: DecoderTrainer, path: Path, log_path: Path) -> None:
             if state.step % 20 == 0:
                 print(json.dumps({"loss": round(mean_loss, 4), **asdict(state)}), file=log, flush=True)
             if state.step % settings.checkpoint_every == 0:
-                trainer.save(path)
-        trainer.save(path)
-
-
-def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer of a model folder, without the padding and truncation that its file may carry."""
-    tokenizer: Tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
+                trainer.save(checkpoint)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Train the bundled decoder.")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("FOOTNOTE_DATA", "../shared/data")))
+    parser = argparse.ArgumentParser(prog="footnote train decoder", description="Train the bundled decoder.")
+    data = Path(os.environ.get("FOOTNOTE_DATA", "../shared/data"))
+    parser.add_argument("--data", type=Path, default=data, help="folder of the training sets (%(default)s)")
     parser.add_argument(
         "--checkpoints", type=Path, required=True, help="folder for checkpoints and the loss log"
     )
-    parser.add_argument("--steps", type=int, default=TrainSettings().steps)
+    parser.add_argument("--steps", type=int, default=TrainSettings().steps, help="in all (%(default)s)")
+    parser.add_argument("--output", type=Path, help="where to write the artifact when training is done")
     options = parser.parse_args(arguments)
-    print(train(TrainSettings(steps=options.steps), options.data, options.checkpoints))
+    try:
+        checkpoint = train(TrainSettings(steps=options.steps), options.data, options.checkpoints)
+        print(f"trained: {checkpoint}")
+        if options.output:
+            manifest = build_decoder(checkpoint, options.output, options.data)
+            print(f"written: {options.output}, {manifest.model_id}, {manifest.parity}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the checkpoint is saved, run the same command to go on")
+    except (FileNotFoundError, ValueError, FootnoteError) as error:
+        sys.exit(f"{error}")
 
 
 if __name__ == "__main__":

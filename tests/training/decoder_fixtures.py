@@ -13,10 +13,12 @@ from training.decoder_bundle import describe
 from training.decoder_export import export_graph
 from training.decoder_model import FIRST_WORD_ID, CopyDecoder, DecoderShape
 
-WORDS = (
-    "the a of in is was who what when where did built tower castle bridge king queen miller baker found wrote "
-    "gold silver north south river harbour in 1871 1903 . , ? ##s ##er old new stone paris rome london"
-).split()
+WORDS = [
+    *("the", "a", "of", "in", "is", "was", "who", "what", "when", "where", "did", "built", "found", "wrote"),
+    *("tower", "castle", "bridge", "king", "queen", "miller", "baker", "gold", "silver", "river", "harbour"),
+    *("north", "south", "1871", "1903", ".", ",", "?", "##s", "##er", "old", "new", "stone"),
+    *("paris", "rome", "london"),
+]
 TINY_LAYOUT = PromptLayout(
     start=101,
     separator=102,
@@ -36,7 +38,7 @@ def tiny_tokenizer() -> Tokenizer:
     """Word pieces with ids from FIRST_WORD_ID on, as in BERT's vocabulary."""
     vocabulary = {f"[unused{i}]": i for i in range(FIRST_WORD_ID) if i != 100}
     vocabulary["[UNK]"] = 100
-    vocabulary |= {word: FIRST_WORD_ID + i for i, word in enumerate(dict.fromkeys(WORDS))}
+    vocabulary |= {word: FIRST_WORD_ID + i for i, word in enumerate(WORDS)}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()

