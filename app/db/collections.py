@@ -59,12 +59,15 @@ async def all_collections(connection: AsyncConnection) -> Sequence[CollectionRef
     return [_ref(row) for row in rows]
 
 
-async def next_seq(connection: AsyncConnection, collection: CollectionRef) -> int:
-    """Take the collection's next sequence number. Raises NotFound when the collection has been deleted."""
+async def next_seq(connection: AsyncConnection, collection: CollectionRef, count: int = 1) -> int:
+    """Take the collection's next `count` sequence numbers; returns the last of them.
+
+    Raises NotFound when the collection has been deleted.
+    """
     statement = (
         update(Collection)
         .where(Collection.id == collection.id)
-        .values(last_seq=Collection.last_seq + 1, updated_at=datetime.now(UTC))
+        .values(last_seq=Collection.last_seq + count, updated_at=datetime.now(UTC))
         .returning(Collection.last_seq)
     )
     seq = (await connection.execute(statement)).scalar_one_or_none()

@@ -122,7 +122,8 @@ def draft_text(item: DocumentInput, max_text_bytes: int) -> Draft | Rejected:
         text = _check_not_empty(check_size(check_text(item.text, "text"), max_text_bytes))
         extracted = _read_text(text, item.media_type)
         title, metadata = check_title(item.title) or extracted.title, check_metadata(item.metadata)
-        return Draft(item.id or _content_id(text, title, metadata), title, metadata, extracted)
+        document_id = item.id or _content_id(extracted, title, metadata)
+        return Draft(document_id, title, metadata, extracted)
     except FootnoteError as error:
         return Rejected(item.id, error)
 
@@ -162,8 +163,8 @@ def _check_not_empty(text: str) -> str:
     return text
 
 
-def _content_id(text: str, title: str | None, metadata: dict[str, Any]) -> str:
-    content = json.dumps((text, title, metadata), sort_keys=True)
+def _content_id(extracted: ExtractedText, title: str | None, metadata: dict[str, Any]) -> str:
+    content = json.dumps((extracted.text, extracted.media_type, title, metadata), sort_keys=True)
     return _sha256(content.encode())[:CONTENT_ID_DIGITS]
 
 

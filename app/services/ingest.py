@@ -10,16 +10,17 @@ from functools import lru_cache
 from pathlib import Path
 
 from anyio import to_thread
-from retrieval.chunking import Chunker
 
 from app.db.collections import CollectionRef, find_collection
-from app.db.documents import DocumentRow, Stored, unchanged, write_document
+from app.db.documents import DocumentRow, Stored, unchanged
 from app.db.engine import Database
+from app.db.writing import write_documents
 from app.services.drafts import Draft, Rejected, chunking_name
 from app.services.encoding import EncodedPassages, Encoding
 from app.services.passages import passage_text
 from app.services.types import CollectionSettings, ItemResult, ItemStatus
 from embeddings.errors import FootnoteError
+from retrieval.chunking import Chunker
 from retrieval.types import ChunkSpan
 
 # About 50,000 tokens, 2 s of encoding on two cores: the 4 ms of a commit do not count then, and a kill loses
@@ -106,10 +107,12 @@ class Ingest:
             except FootnoteError as error:
                 results[item.position] = _failed(item.draft, error)
         encoded = await self._encoding.passages([passage for cut in cuts for passage in cut.passages()])
+        parts = list(_split(encoded, cuts))
+        rows = [self._row(collection, cut, part) for cut, part in zip(cuts, parts, strict=True)]
         async with self._database.write() as connection:
-            for cut, part in zip(cuts, _split(encoded, cuts), strict=True):
-                stored = await write_document(connection, collection, self._row(collection, cut, part))
-                results[cut.pending.position] = _stored(cut.pending.draft, stored, sum(part.truncated))
+            answers = await write_documents(connection, collection, rows)
+        for cut, part, answer in zip(cuts, parts, answers, strict=True):
+            results[cut.pending.position] = _stored(cut.pending.draft, answer, sum(part.truncated))
         return results
 
     def _cut(self, item: Pending, settings: CollectionSettings) -> Cut:
