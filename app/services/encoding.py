@@ -43,6 +43,16 @@ class TextEncoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedQuery:
+    """vector: (dimension,) unit float32; coverage: share of the question's words that the encoder knows, 0
+    to 1.
+    """
+
+    vector: NDArray[np.float32]
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedPassages:
     """vectors: (n, dimension) unit float16; truncated: texts of which the model saw only the beginning."""
 
@@ -58,13 +68,9 @@ class Encoding:
         self._queries = CapacityLimiter(CONCURRENT_QUERIES)
         self._passages = CapacityLimiter(1)
 
-    async def query(self, text: str) -> NDArray[np.float32]:
-        """The unit vector (dimension,) of a question."""
+    async def query(self, text: str) -> EncodedQuery:
+        """Encode a question."""
         return await to_thread.run_sync(self._encode_query, text, limiter=self._queries)
-
-    async def coverage(self, text: str) -> float:
-        """Share of the question's words that the encoder knows, 0 to 1."""
-        return await to_thread.run_sync(self.encoder.vocabulary_coverage, text, limiter=self._queries)
 
     async def passages(self, texts: Sequence[str]) -> EncodedPassages:
         """Encode the texts of chunks, one batch after the other."""
@@ -77,9 +83,8 @@ class Encoding:
             truncated += encoded.truncated
         return EncodedPassages(vectors, tuple(truncated))
 
-    def _encode_query(self, text: str) -> NDArray[np.float32]:
-        vector: NDArray[np.float32] = self.encoder.encode([text], "query")[0]
-        return vector
+    def _encode_query(self, text: str) -> EncodedQuery:
+        return EncodedQuery(self.encoder.encode([text], "query")[0], self.encoder.vocabulary_coverage(text))
 
     def _encode_batch(self, texts: Sequence[str]) -> EncodedPassages:
         vectors = self.encoder.encode(texts, "passage").astype(np.float16)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from anyio import to_thread
@@ -46,17 +47,17 @@ class SearchService:
 
     async def _request(self, wanted: SearchInput) -> SearchRequest:
         self._check(wanted)
-        parsed = None if wanted.filter is None else parse_filter(wanted.filter)
-        lexical = wanted.mode == SearchMode.LEXICAL
-        return SearchRequest(
+        request = SearchRequest(
             query=wanted.query,
-            vector=None if lexical else await self._encoding.query(wanted.query),
             mode=wanted.mode,
             limit=wanted.limit,
             offset=wanted.offset,
-            filter=parsed,
-            coverage=await self._encoding.coverage(wanted.query),
+            filter=None if wanted.filter is None else parse_filter(wanted.filter),
         )
+        if wanted.mode == SearchMode.LEXICAL:
+            return request
+        encoded = await self._encoding.query(wanted.query)
+        return replace(request, vector=encoded.vector, coverage=encoded.coverage)
 
     async def _search_and_read(self, collection: str, request: SearchRequest) -> tuple[RankedList, _Rows]:
         """Rank, and read the hits from SQL.

@@ -88,3 +88,21 @@ async def limit_pages(resources: Resources, most: int) -> None:
     """SQLite then says that the disk is full, as it does on a disk that is. The limit is the connection's."""
     async with resources.database.write() as connection:
         await connection.exec_driver_sql(f"PRAGMA max_page_count = {most}")
+
+
+async def test_bundled_models_find_by_meaning_what_shares_no_word_with_the_question(settings: Settings) -> None:
+    async with open_resources(settings) as opened:
+        await opened.collections.create("coast")
+        texts = {
+            "light": "At night a lamp on the tower warns sailors of the rocks.",
+            "bread": "Bake the dough in a hot oven until its crust is brown.",
+            "маяк": "Ночью фонарь на башне предупреждает моряков о скалах.",
+        }
+        results = await opened.documents.add("coast", [DocumentInput(text, name) for name, text in texts.items()])
+        assert [result.truncated for result in results] == [0, 0, 0]
+        meaning = await opened.search.search("coast", SearchInput("How do ships avoid danger in the dark?"))
+        assert meaning.hits[0].document_id == "light"
+        words = await opened.search.search("coast", SearchInput("фонари башен"))
+        assert words.hits[0].document_id == "маяк"
+        assert words.weights is not None
+        assert words.weights.dense < words.weights.lexical
