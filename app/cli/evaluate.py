@@ -1,12 +1,11 @@
 """`footnote eval`: measure retrieval and answers."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.cli.arguments import ModeOption
-from app.cli.output import AsJson, print_fields, print_json, print_table
+from app.cli.output import AsJson, print_fields, print_json
 from app.cli.progress import progress_bar
 
 commands = typer.Typer(no_args_is_help=True, help="Measure on data with known results.")
@@ -23,14 +22,14 @@ def evaluate_answers(
     as_json: AsJson = False,
 ) -> None:
     """Measure answers: EM, F1, refusals, quotes, time."""
-    import asyncio
-
     from app.evaluation.answers import AnswerTask, measure_answers
+    from app.resources import load_models
     from app.settings import load_settings
 
+    settings = load_settings()
     task = AnswerTask(data, retrieve, limit, refuse)
     with progress_bar() as show:
-        figures = asyncio.run(measure_answers(task, load_settings(), show))
+        figures = measure_answers(task, load_models(settings), settings, show)
     if as_json:
         print_json(figures)
     else:

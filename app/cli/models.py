@@ -67,11 +67,10 @@ def build_bundled(as_json: AsJson = False) -> None:
             expected="the development environment",
             next_step="make setup-dev",
         )
+    from embeddings.artifact import BUNDLED_ENCODER
     from training.encoder_export import build_bundled_encoder
 
-    from embeddings.artifact import BUNDLED_ENCODER
-
-    manifest = build_bundled_encoder(BUNDLED_ENCODER)
+    manifest = build_bundled_encoder()
     if as_json:
         print_json(_fields(manifest))
     else:

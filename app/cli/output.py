@@ -8,7 +8,7 @@ import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
-# Escape sequences in a document would drive the reader's terminal; file names may hold halves of surrogate pairs.
+# Escape sequences in a document would drive the reader's terminal; file names may hold lone surrogates.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

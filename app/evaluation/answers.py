@@ -1,18 +1,17 @@
 """Answers measured on a file of questions, from the gold passage or end to end."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from app.resources import Resources, open_resources
+from app.resources import Models, Resources, open_resources
 from app.services.types import DocumentInput, SearchInput
 from app.settings import Settings
 from embeddings.errors import FootnoteError
 from generation.answering import NEVER_REFUSE, Answerer
-from generation.evaluation import FindSources, Record, evaluate_answers, gold_source, read_records
+from generation.evaluation import Record, evaluate_answers, gold_source, read_records
 from generation.types import Source
 
 COLLECTION = "evaluation"
@@ -23,15 +22,12 @@ Figures = dict[str, float | int | None]
 Progress = Callable[[str, int, int], None]
 
 
-class StoppedError(Exception):
-    """The caller no longer waits for the figures."""
-
-
 @dataclass(frozen=True, slots=True)
 class AnswerTask:
     """What to measure. retrieve: search all passages of the file instead of giving each question its own.
 
-    limit: the first questions only; refuse: let the decoder say that the answer is not there.
+    limit: the first questions only, while all passages are searched; None: every question.
+    refuse: let the decoder say that the answer is not there.
     """
 
     data: Path
@@ -40,56 +36,50 @@ class AnswerTask:
     refuse: bool = True
 
 
-async def measure_answers(task: AnswerTask, settings: Settings, progress: Progress) -> Figures:
-    """Answer the questions in a data folder of their own, which is removed, and return the figures.
+def measure_answers(task: AnswerTask, models: Models, settings: Settings, progress: Progress) -> Figures:
+    """Answer the questions and return the figures of `generation.evaluation.summarize`.
 
-    progress: called with what is done, how many and of how many. Raises InvalidInput for the file, FootnoteError
-    without a decoder. A cancel ends the work after the question in hand.
+    progress: called with what is done, how many, and of how many. Raises InvalidInput for the file,
+    FootnoteError when the models have no decoder.
     """
+    answerer = _answerer(models, task.refuse)
     everything = read_records(task.data)
     records = everything[: task.limit]
-    with TemporaryDirectory(prefix="footnote-eval-") as folder:
-        async with open_resources(replace(settings, home=Path(folder))) as resources:
-            answerer = _answerer(resources, task.refuse)
-            find_sources = await _prepare(resources, task, everything, records, progress)
-            stopping = threading.Event()
-
-            def on_answer(done: int) -> None:
-                if stopping.is_set():
-                    raise StoppedError
-                progress("questions", done, len(records))
-
-            try:
-                return await asyncio.to_thread(
-                    evaluate_answers, records, answerer, find_sources, progress=on_answer
-                )
-            finally:
-                stopping.set()
+    if task.retrieve:
+        found = asyncio.run(_retrieve(everything, records, models, settings, progress))
+    else:
+        found = {record: [gold_source(record)] for record in records}
+    return evaluate_answers(
+        records,
+        answerer,
+        found.__getitem__,
+        progress=lambda done: progress("questions", done, len(records)),
+    )
 
 
-def _answerer(resources: Resources, refuse: bool) -> Answerer:
-    if resources.reader is None:
+def _answerer(models: Models, refuse: bool) -> Answerer:
+    if models.answerer.reader is None:
         raise FootnoteError(
-            f"there is no decoder in {resources.settings.decoder}",
+            "there is no decoder to measure",
             found="no decoder",
             expected="the bundled decoder, or one of your own",
             next_step="train one with footnote train decoder, or set FOOTNOTE_DECODER",
         )
-    return resources.answerer if refuse else Answerer(resources.reader, refuse_below=NEVER_REFUSE)
+    return models.answerer if refuse else Answerer(models.answerer.reader, refuse_below=NEVER_REFUSE)
 
 
-async def _prepare(
-    resources: Resources,
-    task: AnswerTask,
-    everything: Sequence[Record],
+async def _retrieve(
+    everything: Iterable[Record],
     records: Sequence[Record],
+    models: Models,
+    settings: Settings,
     progress: Progress,
-) -> FindSources:
-    if not task.retrieve:
-        return lambda record: [gold_source(record)]
-    await _store_passages(resources, everything, progress)
-    found = {record: await _search(resources, record.question) for record in records}
-    return lambda record: found[record]
+) -> dict[Record, list[Source]]:
+    """Make a collection of all passages, in a data folder that is removed again, and search it."""
+    with TemporaryDirectory(prefix="footnote-eval-") as folder:
+        async with open_resources(replace(settings, home=Path(folder)), models) as resources:
+            await _store_passages(resources, everything, progress)
+            return {record: await _search(resources, record.question) for record in records}
 
 
 async def _store_passages(resources: Resources, records: Iterable[Record], progress: Progress) -> None:

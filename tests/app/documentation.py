@@ -52,8 +52,8 @@ def find_fault(words: list[str]) -> str | None:
         if rest[0] not in children:
             return f"no command {rest[0]!r}"
         command = children[rest.pop(0)]
-    if command.ignore_unknown_options:
-        return None
+    if command.context_settings.get("ignore_unknown_options"):
+        return None  # it passes them on
     known = {
         option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
     }

@@ -20,7 +20,7 @@ class Service:
     """A running `footnote serve`. address: where it listens."""
 
     def __init__(self, home: Path, *options: str) -> None:
-        environ = {"FOOTNOTE_HOME": str(home), "FOOTNOTE_PORT": "0", "FOOTNOTE_DECODER": str(home / "none")}
+        environ = {"FOOTNOTE_HOME": str(home), "FOOTNOTE_PORT": "0"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", *options],
             env=os.environ | environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
