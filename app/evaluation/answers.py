@@ -42,9 +42,9 @@ def measure_answers(task: AnswerTask, models: Models, settings: Settings, progre
     progress: called with what is done, how many, and of how many. Raises InvalidInput for the file,
     FootnoteError when the models have no decoder.
     """
-    answerer = _answerer(models, task.refuse)
     everything = read_records(task.data)
     records = everything[: task.limit]
+    answerer = _answerer(models, task.refuse)
     if task.retrieve:
         found = asyncio.run(_retrieve(everything, records, models, settings, progress))
     else:
