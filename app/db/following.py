@@ -72,7 +72,7 @@ class ChangeReader:
         """What the writes `first` to `last` left behind. Raises VectorsMissingError."""
         documents = await self._documents(first, last)
         statement = (
-            select(Chunk.id, Chunk.document_id, Chunk.start, Chunk.end, Vector.data)
+            select(Chunk.id, Chunk.document_id, Chunk.start, Chunk.end, Chunk.heading_path, Vector.data)
             .join_from(Chunk, Document, Chunk.document_id == Document.id)
             .outerjoin(Vector, and_(Vector.chunk_id == Chunk.id, Vector.model_id == self._model_id))
             .where(*self._changed(first, last))
@@ -118,7 +118,7 @@ def _indexed(row: Row[*tuple[Any, ...]], document: Row[*tuple[Any, ...]]) -> Ind
             expected="vectors of the encoder in service",
             next_step="send the request again",
         )
-    text = passage_text(document.title, document.text[row.start : row.end])
+    text = passage_text(document.title, row.heading_path, document.text[row.start : row.end])
     return IndexedChunk(row.id, row.document_id, text, unpack_vector(row.data), document.meta)
 
 
@@ -129,7 +129,7 @@ async def unencoded_chunks(
     encoded = select(Vector.chunk_id).where(Vector.chunk_id == Chunk.id, Vector.model_id == model_id).exists()
     span = func.substr(DocumentVersion.text, Chunk.start + 1, Chunk.end - Chunk.start).label("text")
     statement = (
-        select(Chunk.id, Document.title, span)
+        select(Chunk.id, Document.title, Chunk.heading_path, span)
         .join_from(Chunk, Document, Chunk.document_id == Document.id)
         .join(DocumentVersion, DocumentVersion.document_id == Document.id)
         .where(DocumentVersion.version == Document.version, Document.collection_id == collection.id, ~encoded)
@@ -137,7 +137,7 @@ async def unencoded_chunks(
         .limit(limit)
     )
     rows = await connection.execute(statement)
-    return [UnencodedChunk(row.id, passage_text(row.title, row.text)) for row in rows]
+    return [UnencodedChunk(row.id, passage_text(row.title, row.heading_path, row.text)) for row in rows]
 
 
 async def write_vectors(

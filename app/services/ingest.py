@@ -46,8 +46,8 @@ class Cut:
 
     def passages(self) -> list[str]:
         """What the encoder sees of the chunks."""
-        draft = self.pending.draft
-        return [passage_text(draft.title, draft.extracted.text[span.start : span.end]) for span in self.spans]
+        title, text = self.pending.draft.title, self.pending.draft.extracted.text
+        return [passage_text(title, span.heading_path, text[span.start : span.end]) for span in self.spans]
 
 
 class Ingest:
@@ -72,6 +72,13 @@ class Ingest:
         }
         pending = await to_thread.run_sync(_pending, drafts, chunking_name(collection.settings))
         pending = await self._set_unchanged_aside(collection, pending, results)
+        await self._store_groups(collection, pending, results)
+        return tuple(results[position] for position in range(len(drafts)))
+
+    async def _store_groups(
+        self, collection: CollectionRef, pending: Sequence[Pending], results: dict[int, ItemResult]
+    ) -> None:
+        """Write group after group. What keeps one from being written, such as a full disk, ends the work."""
         written = any(result.status != ItemStatus.ERROR for result in results.values())
         for group in _groups(pending):
             try:
@@ -80,8 +87,12 @@ class Ingest:
             except FootnoteError as error:
                 if not written:
                     raise
-                results |= {item.position: _failed(item.draft, error) for item in group}
-        return tuple(results[position] for position in range(len(drafts)))
+                results |= {
+                    item.position: _failed(item.draft, error)
+                    for item in pending
+                    if item.position not in results
+                }
+                return
 
     async def _set_unchanged_aside(
         self, collection: CollectionRef, pending: Sequence[Pending], results: dict[int, ItemResult]

@@ -98,7 +98,8 @@ class ItemResult:
     """What became of one document of a batch.
 
     version, chunks: of the stored document; None when status is error.
-    truncated: chunks whose text the encoder saw only in part (words beyond stay findable lexically).
+    truncated: chunks written by this call whose text the encoder saw only in part; their last words are
+    found lexically only.
     error: set exactly when status is error.
     """
 

@@ -90,7 +90,9 @@ async def limit_pages(resources: Resources, most: int) -> None:
         await connection.exec_driver_sql(f"PRAGMA max_page_count = {most}")
 
 
-async def test_bundled_models_find_by_meaning_what_shares_no_word_with_the_question(settings: Settings) -> None:
+async def test_bundled_models_find_by_meaning_what_shares_no_word_with_the_question(
+    settings: Settings,
+) -> None:
     async with open_resources(settings) as opened:
         await opened.collections.create("coast")
         texts = {
@@ -98,7 +100,9 @@ async def test_bundled_models_find_by_meaning_what_shares_no_word_with_the_quest
             "bread": "Bake the dough in a hot oven until its crust is brown.",
             "маяк": "Ночью фонарь на башне предупреждает моряков о скалах.",
         }
-        results = await opened.documents.add("coast", [DocumentInput(text, name) for name, text in texts.items()])
+        results = await opened.documents.add(
+            "coast", [DocumentInput(text, name) for name, text in texts.items()]
+        )
         assert [result.truncated for result in results] == [0, 0, 0]
         meaning = await opened.search.search("coast", SearchInput("How do ships avoid danger in the dark?"))
         assert meaning.hits[0].document_id == "light"
@@ -106,3 +110,21 @@ async def test_bundled_models_find_by_meaning_what_shares_no_word_with_the_quest
         assert words.hits[0].document_id == "маяк"
         assert words.weights is not None
         assert words.weights.dense < words.weights.lexical
+
+
+async def test_disk_that_fills_up_during_a_batch_keeps_what_was_written_before(
+    resources: Resources, notes: str
+) -> None:
+    async with resources.database.write() as connection:
+        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+    await limit_pages(resources, pages + 150)
+    texts = [f"Text {i}. " + "Some words follow here. " * 4000 for i in range(8)]
+    results = await resources.documents.add(
+        notes, [DocumentInput(text, str(i)) for i, text in enumerate(texts)]
+    )
+    statuses = [result.status for result in results]
+    written = statuses.count(ItemStatus.CREATED)
+    assert 0 < written < 8
+    assert statuses == [ItemStatus.CREATED] * written + [ItemStatus.ERROR] * (8 - written)
+    assert all(isinstance(result.error, StorageFull) for result in results[written:])
+    assert (await resources.collections.get(notes)).documents == written
