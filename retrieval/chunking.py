@@ -11,7 +11,6 @@ import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -88,7 +87,8 @@ class Chunker:
         unknown = [index for index, segment in enumerate(weighed) if not segment.tokens]
         counts = self._count([text[weighed[index].start : weighed[index].end] for index in unknown])
         for index, tokens in zip(unknown, counts, strict=True):
-            weighed[index] = replace(weighed[index], tokens=tokens)
+            part = weighed[index]
+            weighed[index] = Segment(part.start, part.end, part.border, part.level, tokens)
         return weighed
 
     def _count(self, texts: Sequence[str]) -> list[int]:
@@ -150,16 +150,22 @@ def _cut_words(limit: int, segment: Segment, text: str) -> Iterator[Segment]:
 
 def _join_tiny(segments: Sequence[Segment], limit: int) -> list[Segment]:
     """Join headings with what they govern, and neighbours of a few tokens, so that fewer cuts are weighed."""
-    joined: list[Segment] = []
+    room = {Border.GLUE: limit // 2, Border.SECTION: 0, Border.BLOCK: _TINY_TOKENS // 2}
+    groups: list[list[Segment]] = []
+    tokens = 0
     for segment in segments:
-        previous = joined[-1] if joined else None
-        tokens = segment.tokens + (previous.tokens if previous else 0)
-        most = {Border.GLUE: limit // 2, Border.SECTION: 0, Border.BLOCK: _TINY_TOKENS // 2}
-        if previous and tokens <= most.get(segment.border, _TINY_TOKENS):
-            joined[-1] = replace(previous, end=segment.end, tokens=tokens)
+        tokens += segment.tokens
+        if groups and tokens <= room.get(segment.border, _TINY_TOKENS):
+            groups[-1].append(segment)
         else:
-            joined.append(segment)
-    return joined
+            groups.append([segment])
+            tokens = segment.tokens
+    return [group[0] if len(group) == 1 else _joined(group) for group in groups]
+
+
+def _joined(group: Sequence[Segment]) -> Segment:
+    first = group[0]
+    return Segment(first.start, group[-1].end, first.border, first.level, sum(part.tokens for part in group))
 
 
 def _whole_character(text: str, start: int, end: int) -> int:
@@ -185,20 +191,47 @@ def _halves(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _locate(spans: Sequence[tuple[int, int]], extracted: ExtractedText) -> list[ChunkSpan]:
-    """Give each span the page it starts on and the headings that govern all of it."""
+    """Give each span the page it starts on and the headings that govern all of its text."""
     pages = extracted.pages
     page_starts = [page.start for page in pages]
-    headings = sorted(extracted.headings, key=lambda heading: heading.start)
-    heading_starts = [heading.start for heading in headings]
-    paths = list(_heading_paths(headings))
-    chunks = []
+    outline = _Outline(extracted)
+    chunks: list[ChunkSpan] = []
     for start, end in spans:
         page = bisect_right(page_starts, start)
-        first = bisect_right(heading_starts, start)
-        inside = paths[first : bisect_right(heading_starts, end - 1, lo=first)]
-        path = _common_path([paths[first - 1] if first else (), *inside])
-        chunks.append(ChunkSpan(start, end, pages[page - 1].number if page else None, path))
+        chunks.append(
+            ChunkSpan(start, end, pages[page - 1].number if page else None, outline.path(start, end))
+        )
     return chunks
+
+
+class _Outline:
+    """The headings of a document and the path of titles down to each."""
+
+    def __init__(self, extracted: ExtractedText) -> None:
+        self._text = extracted.text
+        self._headings = sorted(extracted.headings, key=lambda heading: heading.start)
+        self._starts = [heading.start for heading in self._headings]
+        self._paths = list(_heading_paths(self._headings))
+
+    def path(self, start: int, end: int) -> tuple[str, ...]:
+        """Return the titles, top first, that all text of the span stands under."""
+        governing = bisect_right(self._starts, start) - 1
+        last = bisect_right(self._starts, end - 1)
+        inside = range(governing, last)
+        under = [self._path(index) for index in inside if self._has_text(index, start, end)]
+        return _common_path(under or [self._path(governing)])
+
+    def _path(self, index: int) -> tuple[str, ...]:
+        return self._paths[index] if index >= 0 else ()
+
+    def _has_text(self, index: int, start: int, end: int) -> bool:
+        """Tell whether text stands between this heading and the next; over a first section none does."""
+        begin = start
+        if index >= 0 and self._starts[index] >= start:
+            newline = self._text.find("\n", self._starts[index], end)
+            begin = newline if newline >= 0 else end
+        following = self._starts[index + 1] if index + 1 < len(self._starts) else end
+        return bool(self._text[begin : min(following, end)].strip())
 
 
 def _common_path(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

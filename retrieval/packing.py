@@ -30,7 +30,7 @@ def pack_segments(segments: Sequence[Segment], max_tokens: int, overlap_tokens: 
     sums = [0, *accumulate(segment.tokens for segment in segments)]
     cuts = _cheapest_cuts(segments, sums, max_tokens, overlap_tokens)
     chunks: list[tuple[int, int]] = []
-    for position, (cut, following) in enumerate(zip(cuts, [*cuts[1:], len(segments)], strict=True)):
+    for position, (cut, following) in enumerate(zip(cuts, [*cuts[1:], len(segments)], strict=False)):
         earliest = cuts[position - 1] + 1 if position else 0
         room = min(overlap_tokens, max_tokens - (sums[following] - sums[cut]))
         first = _overlap_start(segments, sums, cut, earliest, room) if position else cut

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 from retrieval.extraction.headings import FenceTracker, iterate_lines
@@ -36,14 +36,17 @@ class Segment:
     tokens: int = 0
 
 
-_LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•●▪■◦·]|\(?(?:\d{1,9}|[a-zA-Zа-яА-Я])[.)])[ \t]")
-_ROW = re.compile(r"[ \t]*\|")
-_SETEXT_RULE = re.compile(r" {0,3}(?:=+|-+)[ \t]*\n?$")
-_DIRECTIVE = re.compile(
-    r"[ \t]*(?:/{3,}|:{3,}|\{[*%!]|<!--)"
-)  # admonitions and includes of Markdown dialects
-_QUOTE_BLANK = re.compile(r"[ \t]*>[> \t]*\n?$")
-_CLOSING = re.compile(r"[ \t]*(?:/{3,}|:{3,})[ \t]*\n?$")
+_MARKED_LINE = re.compile(
+    r"""[ \t]*(?:
+        (?P<ITEM> (?: [-*+•●▪■◦·] | \(?(?:\d{1,9}|[a-zA-Zа-яА-Я])[.)] ) [ \t])
+        | (?P<ROW> \|)
+        | (?P<DIRECTIVE> /{3,} | :{3,} | \{[*%!] | <!--)  # admonitions and includes of Markdown dialects
+    )""",
+    re.VERBOSE,
+)
+_SETEXT_RULE = re.compile(r" {0,3}(?:=+|-+)\s*$")
+_QUOTE_BLANK = re.compile(r"[ \t]*>[>\s]*$")
+_CLOSING = re.compile(r"[ \t]*(?:/{3,}|:{3,})\s*$")
 _ADMONITION = re.compile(r"[ \t]*(?:/{3,}|:{3,})[ \t]*\w[^\n]*$")
 _OPENING = (":", "：")  # a line that ends so belongs to the list or code after it
 
@@ -60,10 +63,10 @@ def split_segments(text: str, headings: Sequence[Heading] = ()) -> list[Segment]
         starts = list(sentence_starts(text, block.start, block.end)) if block.is_prose else [block.start]
         border = block.border
         for start, end in zip(starts, [*starts[1:], block.end], strict=True):
-            segment = trim(Segment(start, end, border), text)
+            level = levels.get(start, 0) if border is Border.SECTION else 0
+            segment = trim(Segment(start, end, border, level), text)
             if segment.start < segment.end:
-                level = levels.get(segment.start, 0) if border is Border.SECTION else 0
-                segments.append(replace(segment, level=level))
+                segments.append(segment)
                 border = Border.SENTENCE
     return segments
 
@@ -72,7 +75,8 @@ def trim(segment: Segment, text: str) -> Segment:
     """Return the segment without whitespace at its borders; empty when it holds nothing else."""
     piece = text[segment.start : segment.end]
     start = segment.end - len(piece.lstrip())
-    return replace(segment, start=start, end=max(start, segment.start + len(piece.rstrip())))
+    end = max(start, segment.start + len(piece.rstrip()))
+    return Segment(start, end, segment.border, segment.level, segment.tokens)
 
 
 class _Kind(IntEnum):
@@ -137,10 +141,8 @@ class _Blocks:
             return _Kind.HEADING
         if code:
             return _Kind.CODE
-        for kind, pattern in ((_Kind.ITEM, _LIST_ITEM), (_Kind.ROW, _ROW), (_Kind.DIRECTIVE, _DIRECTIVE)):
-            if pattern.match(line):
-                return kind
-        return _Kind.PROSE
+        marked = _MARKED_LINE.match(line)
+        return _Kind[marked.lastgroup] if marked and marked.lastgroup else _Kind.PROSE
 
     def _continues(self, kind: _Kind, line: str) -> bool:
         if self._current is None or self._after_blank:

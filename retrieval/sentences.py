@@ -9,80 +9,12 @@ _BORDER = re.compile(f"(?P<cjk>{_CJK_END.pattern})|(?P<latin>{_LATIN_END.pattern
 _LAST_WORD = re.compile(r"([^\W\d_]+(?:\.[^\W\d_]+)*)$")
 _LIST_NUMBER = re.compile(r"(?:\A|\n)[ \t>]*\d{1,3}\Z")
 # Without those that often end a sentence (etc., др.): a false border costs less than a missed one.
-_ABBREVIATIONS = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "st",
-        "sr",
-        "jr",
-        "vs",
-        "fig",
-        "figs",
-        "eq",
-        "vol",
-        "pp",
-        "ed",
-        "eds",
-        "al",
-        "approx",
-        "dept",
-        "est",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "i.e",
-        "e.g",
-        "cf",
-        "ca",
-        "resp",
-        "sec",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-        "gov",
-        "sen",
-        "rep",
-        "rev",
-        "hon",
-        "г",
-        "гг",
-        "вв",
-        "т",
-        "тт",
-        "т.е",
-        "т.к",
-        "см",
-        "рис",
-        "табл",
-        "ул",
-        "кв",
-        "им",
-        "проф",
-        "акад",
-        "коп",
-        "млн",
-        "млрд",
-        "тыс",
-        "стр",
-        "гл",
-        "ст",
-        "пп",
-    ]
-)
+_ABBREVIATION_LIST = """
+    mr mrs ms dr prof st sr jr vs fig figs eq vol pp ed eds al approx dept est inc ltd co corp i.e e.g cf ca
+    resp sec jan feb mar apr jun jul aug sep sept oct nov dec gov sen rep rev hon
+    г гг вв т тт т.е т.к см рис табл ул кв им проф акад коп млн млрд тыс стр гл ст пп
+    """
+_ABBREVIATIONS = frozenset(_ABBREVIATION_LIST.split())
 
 
 def sentence_starts(text: str, start: int, end: int) -> Iterator[int]:

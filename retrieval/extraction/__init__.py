@@ -14,7 +14,6 @@ from retrieval.extraction.headings import find_markdown_headings
 from retrieval.extraction.reading import Reading
 from retrieval.extraction.sandbox import DEFAULT_TIMEOUT_S, Sandbox
 from retrieval.extraction.structured import read_json, read_json_lines
-from retrieval.extraction.tables import read_table
 from retrieval.types import ExtractedText, Heading
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -63,14 +62,6 @@ def extract(
     return _finish(reading, kind, filename, max_text_chars)
 
 
-def describe_text(text: str, media_type: str | None = None, title: str | None = None) -> ExtractedText:
-    """Take text that came as a string: cleaned, and with its headings when it is said to be Markdown."""
-    text = clean_text(text)
-    kind = (media_type or FileKind.TEXT.value).partition(";")[0].strip().lower()
-    headings = find_markdown_headings(text) if kind == FileKind.MARKDOWN else ()
-    return ExtractedText(text, kind, title, headings=headings)
-
-
 def _check_size(data: bytes, filename: str, max_bytes: int) -> None:
     if len(data) > max_bytes:
         raise TooLarge(
@@ -90,8 +81,6 @@ def _read_text(kind: FileKind, text: str, filename: str, timeout_s: float) -> Re
         return Reading(text)
     if kind is FileKind.TEXT:
         return Reading(text, headings=())
-    if kind in (FileKind.CSV, FileKind.TSV):
-        return read_table(text, "\t" if kind is FileKind.TSV else None)
     if kind is FileKind.JSON:
         return read_json(text)
     if kind is FileKind.JSON_LINES:
@@ -114,15 +103,16 @@ def _finish(reading: Reading, kind: FileKind, filename: str, max_text_chars: int
     headings = reading.headings
     if headings is None:
         headings = find_markdown_headings(text, setext=kind is FileKind.MARKDOWN)
-    return ExtractedText(text, kind.value, _title(reading, headings), reading.pages, headings)
+    return ExtractedText(text, kind.value, _title(reading, kind, headings), reading.pages, headings)
 
 
-def _title(reading: Reading, headings: tuple[Heading, ...]) -> str | None:
-    """Return the title in the file's metadata, else its first top heading."""
+def _title(reading: Reading, kind: FileKind, headings: tuple[Heading, ...]) -> str | None:
+    """Return the title in the file's metadata, else its first heading of the highest level (no sheet)."""
     title = " ".join(clean_text(reading.title or "").split()).removeprefix("Microsoft Word - ")
     if title and title.lower() not in _EMPTY_TITLES:
         return title
-    return next((heading.title for heading in headings if heading.level == 1), None)
+    highest = min(headings, key=lambda heading: heading.level, default=None)
+    return highest.title if highest and kind is not FileKind.XLSX else None
 
 
 def _no_text(filename: str, found: str) -> Unreadable:

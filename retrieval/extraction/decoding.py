@@ -23,6 +23,7 @@ _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:-]+
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SAMPLE_BYTES = 1 << 20
+_CONTROL_BYTES = bytes({*range(32), 0x7F} - {*b"\t\n\v\f\r\x1b"})
 _MAX_CONTROL_SHARE = 0.01  # text has none; terminal logs have a few
 _SAVE_AS_UTF8 = "save the file as UTF-8 and add it again"
 
@@ -101,6 +102,8 @@ def _reject_damaged_utf8(data: bytes, error: UnicodeDecodeError) -> None:
 
 
 def _decode_legacy(data: bytes, declares_encoding: bool) -> str:
+    sample = data[:_SAMPLE_BYTES]
+    _reject_binary(len(sample) - len(sample.translate(None, _CONTROL_BYTES)), len(sample))
     if declares_encoding and (declared := _DECLARED.search(data[:2048])):
         name = declared[1].decode("ascii")
         try:
@@ -126,12 +129,16 @@ def _decode_guessed(data: bytes) -> str:
 
 
 def _checked(text: str) -> str:
-    controls = len(_CONTROL.findall(text[:_SAMPLE_BYTES]))
-    if controls > _MAX_CONTROL_SHARE * min(len(text), _SAMPLE_BYTES):
+    sample = text[:_SAMPLE_BYTES]
+    _reject_binary(len(_CONTROL.findall(sample)), len(sample))
+    return clean_text(text)
+
+
+def _reject_binary(controls: int, size: int) -> None:
+    if controls > _MAX_CONTROL_SHARE * size:
         raise UnsupportedFormat(
             "the file is binary data, not text",
             found=f"{controls} control characters at its start",
             expected="text, or a document type that can be read",
             next_step="convert it to one of the readable types, such as PDF, DOCX, HTML or Markdown",
         )
-    return clean_text(text)

@@ -8,7 +8,7 @@ from retrieval.types import Heading
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+|$)")
-_SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*\n?$")
+_SETEXT = re.compile(r" {0,3}(=+|-+)\s*$")
 _ANCHOR = re.compile(r"[ \t]*\{[ \t]*#[^}\n]*\}[ \t]*$")  # `## Title { #anchor }`
 _MARKUP = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)|<[^>\n]{1,200}>|[*`]+")
 _MAX_TITLE = 300  # code points; a longer "heading" is a paragraph that starts with #

@@ -11,65 +11,15 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from retrieval.extraction.reading import Reading
 
-_NOT_CONTENT = [
-    "script",
-    "style",
-    "noscript",
-    "template",
-    "svg",
-    "math",
-    "iframe",
-    "object",
-    "canvas",
-    "audio",
-    "video",
-    "nav",
-    "button",
-    "select",
-    "input",
-    "textarea",
-    "head",
-]
-_BLOCKS = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "center",
-        "dd",
-        "details",
-        "dialog",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "header",
-        "hgroup",
-        "hr",
-        "html",
-        "legend",
-        "li",
-        "main",
-        "ol",
-        "p",
-        "section",
-        "summary",
-        "table",
-        "tbody",
-        "td",
-        "tfoot",
-        "th",
-        "thead",
-        "tr",
-        "ul",
-    ]
-)
+_DROPPED_TAGS = """
+    script style noscript template svg math iframe object canvas audio video nav button select input textarea
+    head
+    """
+_BLOCK_TAGS = """
+    address article aside blockquote body center dd details dialog div dl dt fieldset figcaption figure footer
+    form header hgroup hr html legend li main ol p section summary table tbody td tfoot th thead tr ul
+    """
+_BLOCKS = frozenset(_BLOCK_TAGS.split())
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _MIN_MAIN_CHARS = 200  # a shorter <main> is a shell that scripts fill in
 _MAX_CELL_CHARS = 1_000  # a longer cell is page layout, not data
@@ -84,7 +34,7 @@ def read_html(markup: str) -> Reading:
     tree = LexborHTMLParser(markup)
     title_node = tree.css_first("title")
     title = _collapse(title_node.text()) if title_node else ""
-    tree.strip_tags(_NOT_CONTENT)
+    tree.strip_tags(_DROPPED_TAGS.split())
     root = _content_root(tree)
     return Reading(_MarkdownWriter().render(root) if root is not None else "", title or None)
 
@@ -161,7 +111,8 @@ class _MarkdownWriter:
             self._marker = ""
             if tag in ("ul", "ol") and self._lists:
                 self._lists.pop()
-                self._blocks.append(("end", ""))
+                if not self._lists:
+                    self._blocks.append(("end", ""))
         elif tag in ("code", "kbd", "samp"):
             self._inline.append("`")
 

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -25,6 +25,7 @@ from retrieval.types import Heading, PageSpan
 
 DEFAULT_TIMEOUT_S = 120.0
 MAX_WORKERS = 2
+_COMMAND = (sys.executable, "-m", "retrieval.extraction.worker")
 _FILES_PER_WORKER = 200  # then a fresh one: native heaps grow
 _ERRORS: dict[str, type[FootnoteError]] = {
     error.code: error for error in (Unreadable, UnsupportedFormat, TooLarge)
@@ -34,13 +35,13 @@ _ERRORS: dict[str, type[FootnoteError]] = {
 class _Worker:
     """One child process. Used by one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "retrieval.extraction.worker"],
+        self._process = subprocess.Popen(  # noqa: S603  # our own module
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -82,7 +83,9 @@ class _Worker:
 class Sandbox:
     """Up to `max_workers` worker processes, started when needed. Thread-safe."""
 
-    def __init__(self, max_workers: int = MAX_WORKERS) -> None:
+    def __init__(self, max_workers: int = MAX_WORKERS, command: Sequence[str] = _COMMAND) -> None:
+        """command: what starts a worker that speaks the frames of `retrieval.extraction.worker`."""
+        self._command = command
         self._slots = threading.BoundedSemaphore(max_workers)
         self._idle: list[_Worker] = []
         self._lock = threading.Lock()
@@ -123,7 +126,7 @@ class Sandbox:
                 if worker.is_running():
                     return worker
                 worker.close()
-        return _Worker()
+        return _Worker(self._command)
 
     def _give_back(self, worker: _Worker) -> None:
         if worker.is_running() and worker.files < _FILES_PER_WORKER and not worker.timed_out:

@@ -67,9 +67,7 @@ def read_xml(text: str) -> Reading:
 
 def _without_declaration(text: str) -> str:
     """The text is decoded: an encoding that its declaration names no longer holds."""
-    return (
-        text[text.index("?>") + 2 :].lstrip() if text.lstrip().startswith("<?xml") and "?>" in text else text
-    )
+    return text[text.index("?>") + 2 :] if text.lstrip().startswith("<?xml") and "?>" in text else text
 
 
 def _element_lines(root: ET.Element) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections import Counter
 
 from embeddings.errors import Unreadable
@@ -30,11 +31,22 @@ def read_table(text: str, delimiter: str | None = None) -> Reading:
             expected="rows with closed quotes",
             next_step="repair that line",
         ) from error
-    rows = [row for row in rows if any(row)]
-    if not rows:
-        return Reading("")
+    titles, rows = _split_titles([_without_empty_end(row) for row in rows if any(row)])
     header, body = (rows[0], rows[1:]) if _is_header(rows) else ([], rows)
-    return Reading("\n\n".join(_row_text(header, row) for row in body), headings=())
+    paragraphs = [*titles, *(_row_text(header, row) for row in body)]
+    return Reading("\n\n".join(paragraphs), titles[0] if titles else None, headings=())
+
+
+def _without_empty_end(row: list[str]) -> list[str]:
+    return row[: max(column for column, cell in enumerate(row, start=1) if cell)]
+
+
+def _split_titles(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Tell rows of one cell above a wider table from the table: exports put its title there."""
+    if not any(len(row) > 1 for row in rows):
+        return [], rows
+    titles = [row[0] for row in itertools.takewhile(lambda row: len(row) == 1, rows)]
+    return titles, rows[len(titles) :]
 
 
 def _find_delimiter(text: str) -> str:
@@ -51,8 +63,11 @@ def _find_delimiter(text: str) -> str:
 
 
 def _is_header(rows: list[list[str]]) -> bool:
+    """Tell column names from a first row of data. One column alone is a list: its first entry is one too."""
+    if len(rows) < 2 or all(len(row) == 1 for row in rows):
+        return False
     names = rows[0]
-    return len(rows) > 1 and all(names) and len(set(names)) == len(names) and not any(map(_is_number, names))
+    return all(names) and len(set(names)) == len(names) and not any(map(_is_number, names))
 
 
 def _is_number(cell: str) -> bool:

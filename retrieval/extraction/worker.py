@@ -53,6 +53,10 @@ def read_document(kind: FileKind, data: bytes) -> Reading:
         from retrieval.extraction.html import read_html  # noqa: PLC0415
 
         return read_html(data.decode())
+    if kind in (FileKind.CSV, FileKind.TSV):
+        from retrieval.extraction.tables import read_table  # noqa: PLC0415
+
+        return read_table(data.decode(), "\t" if kind is FileKind.TSV else None)
     if kind is FileKind.XML:
         from retrieval.extraction.structured import read_xml  # noqa: PLC0415
 
