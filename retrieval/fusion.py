@@ -30,7 +30,7 @@ COVERAGE_RANGE = (0.25, 0.75)
 # Questions and code share few words, and those they share ("get", "list") are in every other function.
 CODE_LEXICAL_WEIGHT = 0.6
 # Words of one text are not independent: beyond this the best match of a long query counts no further (nats).
-MAX_LEXICAL_EVIDENCE = 30.0
+MAX_LEXICAL_EVIDENCE = 20.0
 _MAX_DEVIATIONS = 37.0  # erfc underflows beyond
 
 
