@@ -32,7 +32,8 @@ def rank_by_words(question: str, sentences: Sequence[str]) -> list[float]:
     (en), 77 % (ru) and 78 % (zh) of xquad's questions on their own passage.
     """
     # Not BM25's weight, which is next to nothing for a term that stands in all of very few sentences: with it
-    # the one right sentence of a one-sentence collection missed the bar for 43 % to 58 % of xquad's questions.
+    # the one right sentence of a one-sentence collection missed the bar for 43 % to 58 % of xquad's
+    # questions.
     held = [set(terms(sentence)) for sentence in sentences]
     frequency = Counter(term for sentence in held for term in sentence)
     weights = {term: math.log(1 + (len(held) + 1) / (frequency[term] + 0.5)) for term in set(terms(question))}
