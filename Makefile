@@ -57,3 +57,15 @@ bench: setup-dev
 
 models: setup-dev
 	$(BIN)/footnote models build-bundled
+
+LOCK := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-annotate \
+	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+# Keeps every pin that still fits; delete a line of a lock file to let that package move.
+locks: setup-dev
+	$(PIP) install pip-tools
+	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra train --constraint requirements.lock --output-file requirements-train.lock pyproject.toml
+	$(LOCK) --extra train --extra eval --extra dev --constraint requirements-train.lock \
+		--output-file requirements-dev.lock pyproject.toml
+	sed -i 's/+cpu$$//' requirements-train.lock requirements-dev.lock
