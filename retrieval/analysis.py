@@ -34,6 +34,7 @@ _MARKS = (
 _LETTER = rf"(?:[^\W{_UNSPACED}]+|[{_MARKS}]+)"
 _RUN = re.compile(rf"\d+(?:[.,]\d+)+(?!{_LETTER})|{_LETTER}+|[{_UNSPACED}]+")
 _STARTS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
+_THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
 _POSSESSIVE = re.compile(r"['’]s\b", re.IGNORECASE)
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
 _CYRILLIC = re.compile(r"[\u0400-\u052f]")
@@ -68,9 +69,10 @@ def terms(text: str) -> list[str]:
 def _run_terms(run: str) -> tuple[str, ...]:
     if _STARTS_UNSPACED.match(run):
         return (*run, *map("".join, pairwise(run)))
-    if run[0].isdigit() and not run.isalnum() and "_" not in run:
-        return (run.replace(",", ""),)
-    return _word_terms(run[:MAX_TERM_CHARACTERS])
+    run = run[:MAX_TERM_CHARACTERS]
+    if run[0].isdigit() and ("." in run or "," in run):
+        return tuple(part for part in _THOUSANDS.sub("", run).split(",") if part)
+    return _word_terms(run)
 
 
 def _word_terms(word: str) -> tuple[str, ...]:

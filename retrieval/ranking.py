@@ -2,6 +2,7 @@
 fusion.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,45 +47,85 @@ class _Side:
         return {row: rank for rank, row in enumerate(self.rows.tolist(), start=1)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Chunks that either retriever found, each with the scores of both; ranks by row."""
+
+    rows: NDArray[np.int64]
+    chunk_ids: NDArray[np.int64]
+    dense_scores: NDArray[np.float32]
+    lexical_scores: NDArray[np.float32]
+    dense_ranks: dict[int, int]
+    lexical_ranks: dict[int, int]
+
+    def ranked(self, i: int, fused: float) -> RankedChunk:
+        row, words = int(self.rows[i]), float(self.lexical_scores[i])
+        dense = SideScore(float(self.dense_scores[i]), self.dense_ranks.get(row))
+        lexical = SideScore(words, self.lexical_ranks.get(row)) if words > 0 else None
+        return RankedChunk(int(self.chunk_ids[i]), fused, dense, lexical)
+
+
 def rank_chunks(snapshot: Snapshot, request: SearchRequest) -> RankedList:
     """The chunks of a request's page, best first.
 
     Raises InvalidInput when the vector is missing or of another dimension, or the page is not a valid one.
     """
     _check_page(request)
-    if request.mode == SearchMode.HYBRID:
-        return _rank_hybrid(snapshot, request)
-    depth = request.offset + request.limit
-    dense = request.mode == SearchMode.DENSE
-    side = _dense_side(snapshot, request, depth) if dense else _lexical_side(snapshot, request, depth)
-    return RankedList(_single_sided(snapshot, side, request), None, len(side.rows))
+    match request.mode:
+        case SearchMode.DENSE:
+            return _rank_dense(snapshot, request)
+        case SearchMode.LEXICAL:
+            return _rank_lexical(snapshot, request)
+        case SearchMode.HYBRID:
+            return _rank_hybrid(snapshot, request)
+
+
+def _rank_dense(snapshot: Snapshot, request: SearchRequest) -> RankedList:
+    allowed = snapshot.allowed(request.filter)
+    side = _dense_side(snapshot, _vector(snapshot, request), request.offset + request.limit, allowed)
+    scored = _scored_page(snapshot, side, request.offset)
+    chunks = tuple(RankedChunk(chunk_id, score.score, dense=score) for chunk_id, score in scored)
+    return RankedList(chunks, None, len(side.rows))
+
+
+def _rank_lexical(snapshot: Snapshot, request: SearchRequest) -> RankedList:
+    query, allowed = snapshot.lexical.analyse(request.query), snapshot.allowed(request.filter)
+    side = _lexical_side(snapshot, query, request.offset + request.limit, allowed)
+    scored = _scored_page(snapshot, side, request.offset)
+    chunks = tuple(RankedChunk(chunk_id, score.score, lexical=score) for chunk_id, score in scored)
+    return RankedList(chunks, None, len(side.rows))
 
 
 def _rank_hybrid(snapshot: Snapshot, request: SearchRequest) -> RankedList:
-    depth = candidate_depth(request.offset + request.limit)
-    dense, lexical = _dense_side(snapshot, request, depth), _lexical_side(snapshot, request, depth)
-    rows = np.union1d(dense.rows, lexical.rows)
-    vector, query = _vector(snapshot, request), snapshot.lexical.analyse(request.query)
-    dense_scores = snapshot.dense.vectors(rows) @ vector
-    lexical_scores = _lexical_scores(snapshot, query, rows)
+    vector = _vector(snapshot, request)
+    candidates = _candidates(snapshot, request, vector)
     weights = weigh_sides(request.coverage, snapshot.code_share)
-    fused = fuse_evidence(
-        dense_evidence(dense_scores, snapshot.moments.background(vector)),
-        lexical_evidence(lexical_scores),
-        weights,
+    evidence = dense_evidence(candidates.dense_scores, snapshot.moments.background(vector))
+    fused = fuse_evidence(evidence, lexical_evidence(candidates.lexical_scores), weights)
+    order = np.lexsort((candidates.chunk_ids, -fused))
+    page = order[request.offset : request.offset + request.limit].tolist()
+    return RankedList(
+        tuple(candidates.ranked(i, float(fused[i])) for i in page), weights, len(candidates.rows)
     )
-    page = np.lexsort((snapshot.chunk_ids[rows], -fused))[request.offset : request.offset + request.limit]
-    dense_ranks, lexical_ranks = dense.ranks(), lexical.ranks()
-    chunks = tuple(
-        RankedChunk(
-            chunk_id=int(snapshot.chunk_ids[rows[i]]),
-            score=float(fused[i]),
-            dense=SideScore(float(dense_scores[i]), dense_ranks.get(int(rows[i]))),
-            lexical=_word_score(float(lexical_scores[i]), lexical_ranks.get(int(rows[i]))),
-        )
-        for i in page.tolist()
+
+
+def _candidates(snapshot: Snapshot, request: SearchRequest, vector: NDArray[np.float32]) -> _Candidates:
+    """What either side found, scored by both: so the fused order depends on no cut-off but that of the
+    page.
+    """
+    query, allowed = snapshot.lexical.analyse(request.query), snapshot.allowed(request.filter)
+    depth = candidate_depth(request.offset + request.limit)
+    dense = _dense_side(snapshot, vector, depth, allowed)
+    lexical = _lexical_side(snapshot, query, depth, allowed)
+    rows = np.union1d(dense.rows, lexical.rows)
+    return _Candidates(
+        rows,
+        snapshot.chunk_ids[rows],
+        snapshot.dense.vectors(rows) @ vector,
+        _lexical_scores(snapshot, query, rows),
+        dense.ranks(),
+        lexical.ranks(),
     )
-    return RankedList(chunks, weights, len(rows))
 
 
 def candidate_depth(wanted: int) -> int:
@@ -95,15 +136,18 @@ def candidate_depth(wanted: int) -> int:
     return depth
 
 
-def _dense_side(snapshot: Snapshot, request: SearchRequest, depth: int) -> _Side:
-    rows, scores = snapshot.dense.search(_vector(snapshot, request), depth, snapshot.allowed(request.filter))
-    return _Side(rows, scores)
+def _dense_side(
+    snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: NDArray[np.bool_]
+) -> _Side:
+    return _Side(*snapshot.dense.search(vector, depth, allowed))
 
 
-def _lexical_side(snapshot: Snapshot, request: SearchRequest, depth: int) -> _Side:
-    allowed = None if request.filter is None else snapshot.allowed(request.filter)
-    ids = None if allowed is None else snapshot.live_ids[allowed[snapshot.live_rows]]
-    found, scores = snapshot.lexical.search(snapshot.lexical.analyse(request.query), depth, ids)
+def _lexical_side(
+    snapshot: Snapshot, query: list[QueryTerm], depth: int, allowed: NDArray[np.bool_]
+) -> _Side:
+    ids = snapshot.live_ids[allowed[snapshot.live_rows]]
+    everything = len(ids) == len(snapshot)
+    found, scores = snapshot.lexical.search(query, depth, None if everything else ids)
     return _Side(snapshot.rows_of(found), scores)
 
 
@@ -117,17 +161,10 @@ def _lexical_scores(
     return result
 
 
-def _single_sided(snapshot: Snapshot, side: _Side, request: SearchRequest) -> tuple[RankedChunk, ...]:
-    chunks = []
-    for rank in range(request.offset, len(side.rows)):
-        score = SideScore(float(side.scores[rank]), rank + 1)
-        dense, lexical = (score, None) if request.mode == SearchMode.DENSE else (None, score)
-        chunks.append(RankedChunk(int(snapshot.chunk_ids[side.rows[rank]]), score.score, dense, lexical))
-    return tuple(chunks)
-
-
-def _word_score(score: float, rank: int | None) -> SideScore | None:
-    return SideScore(score, rank) if score > 0 else None
+def _scored_page(snapshot: Snapshot, side: _Side, offset: int) -> Iterator[tuple[int, SideScore]]:
+    """Chunk id and score of each chunk that one retriever found, from `offset` on."""
+    for rank in range(offset, len(side.rows)):
+        yield int(snapshot.chunk_ids[side.rows[rank]]), SideScore(float(side.scores[rank]), rank + 1)
 
 
 def _vector(snapshot: Snapshot, request: SearchRequest) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ class Snapshot:
 
     chunk_ids, slots, alive, is_code: (rows,). slots: where in document_keys and metadata the chunk's
     document stands. live_rows: rows that are alive in the order of their chunk ids; live_ids: those ids,
-    ascending.
+    ascending. code_share: the share of live chunks that are source code, 0 to 1.
     """
 
     seq: int
@@ -39,20 +39,18 @@ class Snapshot:
     lexical: LexicalSnapshot
     live_rows: NDArray[np.int64]
     live_ids: NDArray[np.int64]
+    code_share: float
 
     @staticmethod
     def empty(dimension: int, lexical: LexicalSnapshot) -> "Snapshot":
         ids, flags = np.empty(0, np.int64), np.empty(0, np.bool_)
         dense, moments = DenseSnapshot.empty(dimension), VectorMoments.empty(dimension)
-        return Snapshot(0, ids, ids, flags, flags, ids, MetadataTable(), dense, moments, lexical, ids, ids)
+        return Snapshot(
+            0, ids, ids, flags, flags, ids, MetadataTable(), dense, moments, lexical, ids, ids, 0.0
+        )
 
     def __len__(self) -> int:
         return len(self.live_rows)
-
-    @property
-    def code_share(self) -> float:
-        """The share of chunks that are source code, 0 to 1."""
-        return float(self.is_code[self.live_rows].mean()) if len(self) else 0.0
 
     def allowed(self, filter_: Filter | None) -> NDArray[np.bool_]:
         """(rows,) which chunks may be found under a filter."""
@@ -118,7 +116,12 @@ class Snapshot:
         rows = np.flatnonzero(self.alive)
         live_rows = rows[np.argsort(self.chunk_ids[rows], kind="stable")]
         return replace(
-            self, seq=seq, lexical=lexical, live_rows=live_rows, live_ids=self.chunk_ids[live_rows]
+            self,
+            seq=seq,
+            lexical=lexical,
+            live_rows=live_rows,
+            live_ids=self.chunk_ids[live_rows],
+            code_share=float(self.is_code[rows].mean()) if len(rows) else 0.0,
         )
 
 
