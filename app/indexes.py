@@ -18,7 +18,6 @@ from app.db.collections import (
     CollectionRef,
     all_collections,
     find_collection,
-    no_such_collection,
     present_state,
 )
 from app.db.engine import Database
@@ -69,14 +68,15 @@ class Indexes:
         Other searches that need the newest writes wait meanwhile, so the block should be short. Raises
         NotFound.
         """
-        async with self._database.read() as connection:
-            _, held = await self._find(connection, name)
-        async with held.lock, self._database.read() as connection:
-            collection, still_held = await self._find(connection, name)
-            if still_held is not held:
-                raise no_such_collection(name)
-            await self._take_in(connection, held.index, collection)
-            yield connection, collection, held.index
+        while True:
+            async with self._database.read() as connection:
+                _, held = await self._find(connection, name)
+            async with held.lock, self._database.read() as connection:
+                collection, present = await self._find(connection, name)
+                if present is held:  # else the collection was made anew while this waited for the lock
+                    await self._take_in(connection, held.index, collection)
+                    yield connection, collection, held.index
+                    return
 
     async def follow_all(self) -> None:
         """Bring the index of every collection up to date, so that no first search has to."""
@@ -89,7 +89,8 @@ class Indexes:
         collection = await find_collection(connection, name)
         if collection.id not in self._held:
             await self._forget_deleted(connection)
-            self._held[collection.id] = _Held(CollectionIndex(self._encoding.encoder.dimension))
+            made = _Held(CollectionIndex(self._encoding.encoder.dimension))
+            return collection, self._held.setdefault(collection.id, made)
         return collection, self._held[collection.id]
 
     async def _forget_deleted(self, connection: AsyncConnection) -> None:
