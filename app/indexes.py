@@ -8,7 +8,7 @@ wrote it, and a process that starts with nothing loads everything by the same pa
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from anyio import to_thread
@@ -23,6 +23,7 @@ from app.db.collections import (
 from app.db.engine import Database
 from app.db.following import ChangeReader, VectorsMissingError, unencoded_chunks, write_vectors
 from app.services.encoding import Encoding
+from embeddings.errors import NotFound
 from retrieval.index import CollectionIndex
 
 logger = logging.getLogger("footnote.indexes")
@@ -83,7 +84,8 @@ class Indexes:
         async with self._database.read() as connection:
             names = [collection.name for collection in await all_collections(connection)]
         for name in names:
-            await self.follow(name)
+            with suppress(NotFound):  # deleted meanwhile
+                await self.follow(name)
 
     async def _find(self, connection: AsyncConnection, name: str) -> tuple[CollectionRef, _Held]:
         collection = await find_collection(connection, name)
