@@ -69,17 +69,20 @@ class Chunker:
         return _locate(self._fit(text, spans), extracted)
 
     def _sized_segments(self, text: str, segments: Sequence[Segment]) -> list[Segment]:
-        """Return the segments with token counts, none above the room of a chunk, tiny neighbours as one."""
-        limit = self._max - self._overlap
+        """Return the segments with token counts, each within a chunk with what is glued before it."""
         sized = self._weigh(
             text, (part for segment in segments for part in self._cut_by_length(segment, text))
         )
-        for cut in (*(partial(_cut_at, *how) for how in _SPLIT_PATTERNS), partial(_cut_words, limit)):
-            if all(segment.tokens <= limit for segment in sized):
+        for cut in (*(partial(_cut_at, *how) for how in _SPLIT_PATTERNS), partial(_cut_words, self._max)):
+            rooms = _rooms(sized, self._max)
+            if all(segment.tokens <= room for segment, room in zip(sized, rooms, strict=True)):
                 break
-            parts = (cut(segment, text) if segment.tokens > limit else (segment,) for segment in sized)
+            parts = (
+                cut(segment, text) if segment.tokens > room else (segment,)
+                for segment, room in zip(sized, rooms, strict=True)
+            )
             sized = self._weigh(text, itertools.chain.from_iterable(parts))
-        return _join_tiny(sized, limit)
+        return _join_tiny(sized, self._max)
 
     def _weigh(self, text: str, segments: Iterable[Segment]) -> list[Segment]:
         """Count the tokens of the segments that are not counted yet; drop the empty ones."""
@@ -146,6 +149,17 @@ def _cut_words(limit: int, segment: Segment, text: str) -> Iterator[Segment]:
         end = _whole_character(text, start, min(start + step, segment.end))
         yield _part(segment, text, start, end, border)
         start, border = end, Border.WORD
+
+
+def _rooms(segments: Sequence[Segment], max_tokens: int) -> list[int]:
+    """Return the tokens each segment may have to share a chunk with the headings right before it."""
+    rooms: list[int] = []
+    glued = 0
+    for segment in segments:
+        glued = glued if segment.border is Border.GLUE else 0
+        rooms.append(max_tokens - glued if glued <= max_tokens // 2 else max_tokens)
+        glued += segment.tokens
+    return rooms
 
 
 def _join_tiny(segments: Sequence[Segment], limit: int) -> list[Segment]:

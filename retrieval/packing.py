@@ -6,6 +6,8 @@ from itertools import accumulate
 from retrieval.segments import Border, Segment
 
 _CHUNK_COST = 1.0  # few chunks are better than many
+# A chunk too full to repeat the end of the one before: after a mere sentence, and after a paragraph or line.
+_NO_OVERLAP_COST = (1.5, 0.3)
 _CUT_COST = {
     Border.GLUE: 20.0,
     Border.WORD: 6.0,
@@ -24,8 +26,7 @@ def pack_segments(segments: Sequence[Segment], max_tokens: int, overlap_tokens: 
     """Return (first, last) segment of each chunk, in order; a chunk starts up to `overlap_tokens` before
     its cut.
 
-    Every segment must have its token count, at most `max_tokens - overlap_tokens`; counts are taken to add
-    up.
+    Every segment must have its token count, at most `max_tokens`; counts are taken to add up.
     """
     sums = [0, *accumulate(segment.tokens for segment in segments)]
     cuts = _cheapest_cuts(segments, sums, max_tokens, overlap_tokens)
@@ -48,7 +49,8 @@ def _cheapest_cuts(segments: Sequence[Segment], sums: list[int], max_tokens: int
     before = [0] * (size + 1)
     for start in range(size):
         fresh = start == 0 or segments[start].border is Border.SECTION
-        room = sums[start] + (max_tokens if fresh else max_tokens - overlap)
+        room, spare = sums[start] + max_tokens, sums[start] + (max_tokens if fresh else max_tokens - overlap)
+        lone = _NO_OVERLAP_COST[segments[start].border > Border.SENTENCE]
         headings = best[start] + _CHUNK_COST
         for end in range(start + 1, min(size, start + _MAX_SEGMENTS) + 1):
             tokens = sums[end]
@@ -56,6 +58,8 @@ def _cheapest_cuts(segments: Sequence[Segment], sums: list[int], max_tokens: int
                 break
             lack = target - (tokens - sums[start])
             cost = headings + costs[end] + ((lack / target) ** 2 if lack > 0 else 0.0)
+            if tokens > spare:
+                cost += lone
             if cost < best[end]:
                 best[end], before[end] = cost, start
             headings += inner[end]

@@ -153,10 +153,10 @@ class _Blocks:
 
     def _border(self, kind: _Kind, line: str, in_code: bool) -> Border:
         """Return the border before a new block. in_code: a fenced block was open when its first line came."""
+        if self._last is _Kind.HEADING:
+            return Border.GLUE  # also before a heading: a title over a first section has no text of its own
         if kind is _Kind.HEADING:
             return Border.SECTION
-        if self._last is _Kind.HEADING:
-            return Border.GLUE
         if kind is _Kind.CODE and in_code:
             return self._code_border()
         before = self._current.last_line(self._text) if self._current else ""

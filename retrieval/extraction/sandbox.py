@@ -45,6 +45,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the service, which may finish its file
             env=environment,
         )
         self._requests = cast("BinaryIO", self._process.stdin)
@@ -100,7 +101,7 @@ class Sandbox:
             frame = worker.ask(header + b"\n" + data, timeout_s)
             timed_out = worker.timed_out
         if frame is None:
-            raise _gave_up(kind, timeout_s) if timed_out else _failed(kind, "the parser crashed")
+            raise _gave_up(kind, timeout_s) if timed_out else _failed(kind, "the parser crashed or ran out of memory")
         return _reading(kind, json.loads(frame))
 
     def close(self) -> None:
