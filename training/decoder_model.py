@@ -197,7 +197,3 @@ class CopyDecoder(nn.Module):
             F.linear(self.vocabulary_transform(states), self.word_embeddings.weight).float()
             + self.vocabulary_bias
         )
-
-    def joint_logits(self, states: Tensor, keys: Tensor, context: CopyContext) -> tuple[Tensor, Tensor]:
-        """Vocabulary (B, T, V) and copy (B, T, S) logits, to be normalised together."""
-        return self.vocabulary_logits(states), self.copy_head(states, keys, context)
