@@ -84,10 +84,11 @@ async def _open(startup: Startup) -> "AsyncIterator[Resources]":
         first_key = await resources.keys.create_first_admin()
         if startup.with_guide:
             await _load_guide(resources)
-        seconds = time.perf_counter() - startup.began
-        typer.echo(f"Footnote is ready at {startup.address} after {seconds:.1f} s; the API is at /schema")
+        await resources.warm()
         if first_key is not None:
             typer.echo(f"Admin key, shown this once: {first_key.token}")
+        seconds = time.perf_counter() - startup.began
+        typer.echo(f"Footnote is ready at {startup.address} after {seconds:.1f} s; the API is at /schema")
         yield resources
 
 
