@@ -111,12 +111,7 @@ class Ingest:
     async def _store_group(
         self, collection: CollectionRef, group: Sequence[Pending]
     ) -> dict[int, ItemResult]:
-        results, cuts = {}, []
-        for item in group:
-            try:
-                cuts.append(await to_thread.run_sync(self._cut, item, collection.settings))
-            except FootnoteError as error:
-                results[item.position] = _failed(item.draft, error)
+        cuts, results = await to_thread.run_sync(self._cut, group, collection.settings)
         encoded = await self._encoding.passages([passage for cut in cuts for passage in cut.passages()])
         parts = list(_split(encoded, cuts))
         rows = [self._row(collection, cut, part) for cut, part in zip(cuts, parts, strict=True)]
@@ -126,9 +121,18 @@ class Ingest:
             results[cut.pending.position] = _stored(cut.pending.draft, answer, sum(part.truncated))
         return results
 
-    def _cut(self, item: Pending, settings: CollectionSettings) -> Cut:
+    def _cut(
+        self, group: Sequence[Pending], settings: CollectionSettings
+    ) -> tuple[list[Cut], dict[int, ItemResult]]:
+        """The group's documents with their chunks, and the results of those that could not be cut."""
         chunker = self._chunker(settings.chunk_max_tokens, settings.chunk_overlap_tokens)
-        return Cut(item, chunker.split(item.draft.extracted))
+        cuts, failed = [], {}
+        for item in group:
+            try:
+                cuts.append(Cut(item, chunker.split(item.draft.extracted)))
+            except FootnoteError as error:
+                failed[item.position] = _failed(item.draft, error)
+        return cuts, failed
 
     def _make_chunker(self, max_tokens: int, overlap_tokens: int) -> Chunker:
         return Chunker(self._tokenizer, max_tokens=max_tokens, overlap_tokens=overlap_tokens)
