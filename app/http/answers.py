@@ -34,7 +34,9 @@ class AnswerController(Controller):
         summary="Answer a question",
         responses={
             200: ResponseSpec(
-                AnswerReply, description="The answer; as events with Accept: text/event-stream"
+                AnswerReply,
+                generate_examples=False,
+                description="The answer; as events with Accept: text/event-stream",
             ),
             **problem_responses(404, 415),
         },

@@ -33,6 +33,8 @@ logger = logging.getLogger("footnote.http")
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+# What clients do wrong and passing overload are theirs to read; a full disk or a damaged model is not.
+FOR_THE_OPERATOR = frozenset({500, 507})
 
 _STATUS: dict[type[FootnoteError], int] = {
     InvalidInput: 422,
@@ -106,9 +108,9 @@ def internal_problem() -> Problem:
 
 
 def describe_failure(error: BaseException) -> Problem:
-    """Problem details of any failure; an unexpected one is logged here, once."""
+    """Problem details of any failure; one that the operator has to know is logged here, once."""
     if isinstance(error, FootnoteError):
-        if status_of(error) >= 500:
+        if status_of(error) in FOR_THE_OPERATOR:
             logger.error("%s: %s", error.code, error.message)
         return problem_of(error)
     logger.error("unexpected failure", exc_info=error)
