@@ -50,7 +50,7 @@ _CODE_SIGNS = re.compile(r"[(){}\[\]=;_<>]")
 # (.114), FastAPI's pages .036 (.063), the Rust book .018 (.030), scifact .005 (.016), Russian and Chinese
 # text .003 (.014).
 MIN_CODE_SIGNS = 0.04
-_MIN_CODE_SIGN_COUNT = 8  # a title with a pair of brackets is no code
+_MIN_CODE_SIGN_COUNT = 6  # a title with a pair of brackets is no code
 
 
 def looks_like_code(text: str) -> bool:

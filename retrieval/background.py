@@ -58,7 +58,9 @@ class VectorMoments:
 
     def background(self, query: NDArray[np.float32]) -> Background:
         """Mean and deviation of the inner products of a query (dimension,) with all vectors."""
-        count = max(self.count, 1)
-        mean = float(query @ self.total) / count
-        squares = max(float(query @ self.outer @ query) - count * mean**2, 0.0)  # count times the variance
-        return Background(mean, sqrt((squares + PRIOR_CHUNKS * PRIOR_DEVIATION**2) / (count + PRIOR_CHUNKS)))
+        mean = float(query @ self.total) / max(self.count, 1)
+        squares = max(
+            float(query @ self.outer @ query) - self.count * mean**2, 0.0
+        )  # count times the variance
+        squares += PRIOR_CHUNKS * PRIOR_DEVIATION**2
+        return Background(mean, sqrt(squares / (self.count + PRIOR_CHUNKS)))

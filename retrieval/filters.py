@@ -14,6 +14,7 @@ no match. A missing field matches no `$eq`, `$in`, `$gt`, `$gte`, `$lt`, `$lte`,
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Final, TypeAlias
 
 from embeddings.errors import InvalidInput
@@ -213,6 +214,8 @@ def _parse_operator(field: str, operator: object, operand: object, path: str, de
     if operator == "$not":
         if depth >= MAX_FILTER_DEPTH:
             raise _invalid(here, "deeper nesting", f"at most {MAX_FILTER_DEPTH} levels")
+        if not isinstance(operand, Mapping):
+            raise _invalid(here, _describe(operand), 'operators such as {"$gt": 2020}')
         return Not(_parse_field(field, operand, here, depth + 1))
     if not isinstance(operator, str) or operator not in _OPERATORS:
         raise _invalid(here, _describe(operator), f"one of {', '.join(_OPERATORS)}, $not")
@@ -237,7 +240,8 @@ def _check_operand(operator: str, operand: object, path: str) -> None:
 
 
 def _check_scalar(value: object, path: str, expected: str) -> None:
-    if value is not None and not isinstance(value, str | int | float | bool):
+    known = value is None or isinstance(value, str | int | float | bool)
+    if not known or (isinstance(value, float) and isnan(value)):
         raise _invalid(path, _describe(value), expected)
 
 

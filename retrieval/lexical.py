@@ -7,7 +7,6 @@ Beyond", 2009, with tantivy's k1 = 1.2 and b = 0.75.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import log
 
 import numpy as np
 import tantivy
@@ -36,14 +35,11 @@ SCHEMA = _schema()
 
 @dataclass(frozen=True, slots=True)
 class QueryTerm:
-    """A distinct query term. idf: BM25's, of a term in `frequency` chunks; count: its occurrences in the
-    query.
-    """
+    """A distinct query term that stands in `frequency` chunks. count: its occurrences in the query."""
 
     text: str
     count: int
     frequency: int
-    idf: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +49,10 @@ class LexicalSnapshot:
     searcher: tantivy.Searcher
 
     def analyse(self, query: str) -> list[QueryTerm]:
-        """The distinct terms of a query with their weights, rarest first; unknown terms included."""
-        total = self.searcher.num_docs
-        counted = Counter(terms(query))
-        weighed = (self._weigh(text, count, total) for text, count in counted.items())
-        return sorted(weighed, key=lambda term: -term.idf)[:MAX_QUERY_TERMS]
-
-    def _weigh(self, text: str, count: int, total: int) -> QueryTerm:
-        frequency = self.searcher.doc_freq("body", text)
-        bounded = min(frequency, total)  # frequencies count deleted chunks until their segment is merged
-        return QueryTerm(text, count, frequency, log(1 + (total - bounded + 0.5) / (bounded + 0.5)))
+        """The distinct terms of a query that the index knows, rarest first, at most MAX_QUERY_TERMS."""
+        counted = Counter(terms(query)).items()
+        known = (QueryTerm(text, count, self.searcher.doc_freq("body", text)) for text, count in counted)
+        return sorted((term for term in known if term.frequency), key=_by_rarity)[:MAX_QUERY_TERMS]
 
     def search(
         self, query: Sequence[QueryTerm], depth: int, allowed: NDArray[np.int64] | None = None
@@ -73,12 +63,11 @@ class LexicalSnapshot:
         allowed: the ids that may be found, ascending; None for all. It changes no score.
         """
         depth = min(depth, self.searcher.num_docs if allowed is None else len(allowed))
-        known = [term for term in query if term.frequency]
-        if depth < 1 or not known:
+        if depth < 1 or not query:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         if allowed is None or len(allowed) <= MAX_LISTED_CHUNKS:
-            return self._collect(_bm25_query(known, allowed), depth)
-        return self._search_until_full(_bm25_query(known, None), depth, allowed)
+            return self._collect(_bm25_query(query, allowed), depth)
+        return self._search_until_full(_bm25_query(query, None), depth, allowed)
 
     def _search_until_full(
         self, query: tantivy.Query, depth: int, allowed: NDArray[np.int64]
@@ -100,6 +89,10 @@ class LexicalSnapshot:
         scores = np.array([score for score, _ in hits], np.float32)
         order = np.lexsort((chunk_ids, -scores))
         return chunk_ids[order], scores[order]
+
+
+def _by_rarity(term: QueryTerm) -> tuple[int, str]:
+    return term.frequency, term.text
 
 
 def _bm25_query(query: Iterable[QueryTerm], allowed: NDArray[np.int64] | None) -> tantivy.Query:
