@@ -120,7 +120,8 @@ def _known(key: str, known: Mapping[str, Field[Any]], where: str) -> Field[Any]:
     if key in known:
         return known[key]
     candidates = [*known, *OTHER_VARIABLES] if key.startswith(PREFIX) else list(known)
-    nearest = difflib.get_close_matches(key, candidates, n=1, cutoff=0.0)[0]
+    spelt_lower = {name.lower(): name for name in candidates}
+    nearest = spelt_lower[difflib.get_close_matches(key.lower(), spelt_lower, n=1, cutoff=0.0)[0]]
     raise InvalidInput(
         f"unknown {where}: {key}; the nearest known one is {nearest}",
         field=key,
