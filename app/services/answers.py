@@ -23,7 +23,7 @@ from generation.answering import Answerer
 from generation.types import Answer, CitationFound, MessageDelta, Source
 
 MAX_PASSAGES = 20
-# Questions in flight, the one being decoded included. At about half a second each the last one waits 8 s.
+# Questions in flight, the one being decoded included. A later one is better asked again than kept waiting.
 MAX_IN_FLIGHT = 16
 
 DecodedEvent = MessageDelta | CitationFound | Answer
