@@ -9,7 +9,7 @@ be a whole paragraph or line.
 
 import itertools
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,7 @@ class Chunker:
             (segments[first].start, segments[last].end)
             for first, last in pack_segments(segments, self._max, self._overlap)
         ]
-        return _locate(self._fit(text, spans), extracted)
+        return _locate(self._fit(text, list(_cut_at_pages(spans, extracted))), extracted)
 
     def _sized_segments(self, text: str, segments: Sequence[Segment]) -> list[Segment]:
         """Return the segments with token counts, each within a chunk with what is glued before it."""
@@ -204,8 +204,19 @@ def _halves(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             yield trimmed.start, trimmed.end
 
 
+def _cut_at_pages(spans: Sequence[tuple[int, int]], extracted: ExtractedText) -> Iterator[tuple[int, int]]:
+    """Cut the spans where a page starts, so that every citation in a chunk has the chunk's page number."""
+    page_starts = [page.start for page in extracted.pages]
+    for start, end in spans:
+        inside = page_starts[bisect_right(page_starts, start) : bisect_left(page_starts, end)]
+        for left, right in itertools.pairwise([start, *inside, end]):
+            part = trim(Segment(left, right, Border.BLOCK), extracted.text)
+            if part.start < part.end:
+                yield part.start, part.end
+
+
 def _locate(spans: Sequence[tuple[int, int]], extracted: ExtractedText) -> list[ChunkSpan]:
-    """Give each span the page it starts on and the headings that govern all of its text."""
+    """Give each span its page and the headings that govern all of its text."""
     pages = extracted.pages
     page_starts = [page.start for page in pages]
     outline = _Outline(extracted)

@@ -187,6 +187,18 @@ def test_list_and_code_stay_with_the_line_that_opens_them() -> None:
     assert not any(piece.endswith("You need these:") for piece in texts(document, chunks))
 
 
+def test_no_chunk_crosses_a_page_even_inside_a_sentence() -> None:
+    text = "The oak stands in the yard. The elm stands\non the hill. The ash is gone."
+    border = text.index("on the hill")
+    document = ExtractedText(
+        text, "application/pdf", pages=(PageSpan(1, 0, border), PageSpan(2, border, len(text)))
+    )
+    chunks = SMALL.split(document)
+    assert {chunk.page for chunk in chunks} == {1, 2}
+    for chunk in chunks:
+        assert chunk.end <= border if chunk.page == 1 else chunk.start >= border
+
+
 def test_page_is_the_one_a_chunk_starts_on() -> None:
     pages = [sentences("leaf", 3), sentences("root", 3)]
     text = "\n\n".join(pages)
