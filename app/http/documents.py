@@ -6,8 +6,11 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 from litestar import Controller, Request, Response, delete, get, post
+from litestar.connection import ASGIConnection
 from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency, Provide
+from litestar.enums import RequestEncodingType
+from litestar.handlers import BaseRouteHandler
 from litestar.params import JSONBody, MultipartBody, PathParameter, QueryParameter
 
 from app.http.collections import CollectionName
@@ -22,7 +25,7 @@ from app.http.document_schemas import (
     TextReply,
 )
 from app.http.problems import problem_responses
-from app.http.request import decode_form_json
+from app.http.request import decode_form_json, require_content_type
 from app.resources import Resources
 from app.services.types import FileInput, OriginalFile, Scope
 from embeddings.errors import InvalidInput
@@ -59,6 +62,11 @@ def provide_external_id(request: Request[Any, Any, Any], document_id: DocumentId
             found=repr(raw_id),
             expected="percent-encoded UTF-8",
         ) from error
+
+
+def _require_form(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: raise UnsupportedFormat before a body of another kind is read as a form."""
+    require_content_type(Request(connection.scope), RequestEncodingType.MULTI_PART)
 
 
 async def _file_input(upload: UploadFile, metadata: dict[str, Any]) -> FileInput:
@@ -105,6 +113,7 @@ class DocumentController(Controller):
         scope=Scope.WRITE,
         status_code=200,
         summary="Add files",
+        guards=[_require_form],
         responses=problem_responses(404, 413, 415),
     )
     async def add_files(

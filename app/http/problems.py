@@ -8,12 +8,12 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 from msgspec import Meta, Struct
 
-from app.http.validation import explain_parameter
+from app.http.validation import explain_form, explain_parameter
 from embeddings.errors import (
     Conflict,
     FootnoteError,
@@ -136,6 +136,10 @@ def _on_wrong_parameter(request: Request[Any, Any, Any], error: ValidationExcept
     fault = next((fault for fault in faults if isinstance(fault, dict) and "key" in fault), None)
     if fault is None:
         return respond(problem_of(InvalidInput(_first_message(faults) or error.detail)))
+    if fault.get("source") == "body":
+        form = request.route_handler.parsed_data_field
+        declared = form.annotation if form else Any
+        return respond(problem_of(explain_form(fault["key"], fault["message"], declared)))
     name, _, _ = fault["key"].partition(".")
     sent = request.query_params.get(name, request.path_params.get(name))
     declared = request.route_handler.signature_model.__annotations__.get(name)
@@ -151,37 +155,53 @@ def _on_refused_request(request: Request[Any, Any, Any], error: HTTPException) -
     """Answer for what Litestar itself refuses: an unknown route, a wrong method, a body above the limit."""
     if error.status_code >= 500:
         return _on_failure(request, error)
-    phrase = HTTPStatus(error.status_code).phrase
+    phrase = HTTPStatus(error.status_code).phrase.lower()
+    code = TooLarge.code if error.status_code == 413 else phrase.replace(" ", "_")
     problem = Problem(
-        type=f"urn:footnote:{phrase.lower().replace(' ', '_')}",
-        title=phrase.capitalize(),
+        type=f"urn:footnote:{code}",
+        title=code.replace("_", " ").capitalize(),
         status=error.status_code,
-        detail=_detail_of(request, error),
-        found=f"{request.method} {request.url.path}" if error.status_code in {404, 405} else None,
-        expected=_expectation(request, error),
-        next="see /schema for all routes" if error.status_code in {404, 405} else None,
+        **_refusal(request, error),
     )
     return respond(problem, dict(error.headers or {}))
 
 
-def _detail_of(request: Request[Any, Any, Any], error: HTTPException) -> str:
+def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> dict[str, str]:
+    """detail, field, found, expected, next: as far as they are known."""
+    call, path = f"{request.method} {request.url.path}", request.url.path
     match error.status_code:
         case 404:
-            return f"there is nothing at {request.url.path}"
+            return {
+                "detail": f"there is nothing at {path}",
+                "found": call,
+                "next": "see /schema for all routes",
+            }
         case 405:
-            return f"{request.url.path} does not take {request.method}"
+            allowed = (error.headers or {}).get("allow", "")
+            return {
+                "detail": f"{path} does not take {request.method}",
+                "found": call,
+                "expected": f"one of {allowed}",
+                "next": "see /schema for all routes",
+            }
         case 413:
-            return "the request body is too large"
+            found, most = request.headers.get("content-length"), request.app.request_max_body_size
+            return {
+                "detail": "the request is too large",
+                "field": "body",
+                "expected": f"at most {most} bytes",
+                "found": f"{found} bytes" if found else f"more than {most} bytes",
+                "next": "send several smaller requests, or raise FOOTNOTE_MAX_REQUEST_BYTES",
+            }
+        case _ if "multipart" in error.detail:
+            return {
+                "detail": "the form cannot be read",
+                "field": "body",
+                "found": "broken multipart/form-data",
+                "expected": "complete parts, and their boundary in the header Content-Type",
+            }
         case _:
-            return error.detail
-
-
-def _expectation(request: Request[Any, Any, Any], error: HTTPException) -> str | None:
-    if isinstance(error, MethodNotAllowedException) and error.headers:
-        return f"one of {error.headers.get('Allow', '')}"
-    if error.status_code == 413:
-        return f"at most {request.app.request_max_body_size} bytes"
-    return None
+            return {"detail": error.detail}
 
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {

@@ -57,16 +57,17 @@ def decode_json(body: bytes, expected_type: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=expected_type)
     except msgspec.ValidationError as error:
-        raise explain_body(error, expected_type, _plain(body)) from error
+        raise explain_body(error, expected_type, _plain_values(body)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(body, error) from error
 
 
-def _plain(body: bytes) -> Any:
+def _plain_values(body: bytes) -> Any:
+    """The body as dicts and lists. A body that is broken further on is malformed first of all."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None  # the fault stands before the place where the body breaks off
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(body, error) from error
 
 
 def _malformed(body: bytes, error: Exception) -> FootnoteError:
@@ -81,7 +82,12 @@ def _malformed(body: bytes, error: Exception) -> FootnoteError:
             next_step="encode the text as UTF-8",
         )
     if isinstance(error, RecursionError):
-        return InvalidInput("the body is nested too deeply", field="body", expected="fewer levels of nesting")
+        return InvalidInput(
+            "the body is nested too deeply",
+            field="body",
+            found="too many levels",
+            expected="fewer levels of nesting",
+        )
     return MalformedBody(
         f"the body is not JSON: {error}",
         field="body",

@@ -37,6 +37,15 @@ def explain_body(error: msgspec.ValidationError, expected_type: Any, value: Any)
     )
 
 
+def explain_form(name: str, message: str, expected_type: Any) -> InvalidInput:
+    """Turn a fault in a form, whose values are not at hand any more, into an error that names its field.
+
+    name: the field, or "data" for the form itself, as Litestar says it.
+    """
+    place = "" if name == "data" else f" - at `$.{name}`"
+    return explain_body(msgspec.ValidationError(message + place), expected_type, {})
+
+
 def explain_parameter(name: str, expected_type: Any, found: str | None, message: str) -> InvalidInput:
     """Turn a fault in a query, path or header parameter into an error that names it.
 
@@ -57,7 +66,8 @@ def field_name(path: list[str | int]) -> str:
 
 def _unknown_field(path: list[str | int], name: str, kind: inspect.Type, value: Any) -> InvalidInput:
     field = field_name([*path, name])
-    found = f"an unknown field with {_show(_value_at(value, [*path, name]), '')}"
+    sent = _value_at(value, [*path, name])
+    found = "an unknown field" if sent is _Absent else f"an unknown field with {_show(sent, '')}"
     owner = type_at(kind, path)
     names = field_names(owner) if isinstance(owner, inspect.StructType) else []
     expected = "one of " + ", ".join(names)
