@@ -6,7 +6,8 @@ the columns already encoded. A column is encoded when a filter first names its f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,35 +18,59 @@ from retrieval.filters import MISSING, AllOf, AnyOf, Condition, Filter, Not, fie
 MAX_KEPT_COLUMNS = 64  # a column costs 4 bytes a document; filters on more fields than this are encoded anew
 
 
+_EQUALITY = {"$eq", "$in"}
+_INEQUALITY = {"$ne", "$nin"}
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One field of every document. codes: (documents,) positions in `values`; values[0] is MISSING."""
+    """One field of every document. codes: (documents,) positions in `values`; values[0] is MISSING.
+
+    code_of: from the identity of a value to its code. compound: codes of lists and objects.
+    """
 
     codes: NDArray[np.int32]
     values: tuple[Any, ...]
     code_of: Mapping[object, int]
+    compound: tuple[int, ...]
 
     @staticmethod
     def empty() -> "Column":
-        return Column(np.empty(0, np.int32), (MISSING,), {_identity(MISSING): 0})
+        return Column(np.empty(0, np.int32), (MISSING,), {_identity(MISSING): 0}, ())
 
     def extended(self, values: Sequence[Any]) -> "Column":
         """The column with the values of further documents."""
-        code_of, known = dict(self.code_of), list(self.values)
+        code_of, known, compound = dict(self.code_of), list(self.values), list(self.compound)
         codes = np.empty(len(values), np.int32)
         for i, value in enumerate(values):
             codes[i] = code = code_of.setdefault(_identity(value), len(known))
             if code == len(known):
                 known.append(value)
-        return Column(np.concatenate([self.codes, codes]), tuple(known), code_of)
+                if isinstance(value, list | tuple | Mapping):
+                    compound.append(code)
+        return Column(np.concatenate([self.codes, codes]), tuple(known), code_of, tuple(compound))
 
     def select(self, documents: NDArray[np.int64]) -> "Column":
-        return Column(self.codes[documents], self.values, self.code_of)
+        return replace(self, codes=self.codes[documents])
 
     def mask(self, condition: Condition) -> NDArray[np.bool_]:
         """(documents,) whether each passes the condition."""
+        if condition.operator in _EQUALITY | _INEQUALITY:
+            return self._equal(condition)[self.codes]
         passes = np.fromiter(map(condition.matches, self.values), np.bool_, len(self.values))
         return passes[self.codes]
+
+    def _equal(self, condition: Condition) -> NDArray[np.bool_]:
+        """(values,) whether each passes; equal values are looked up, which keeps columns of ids fast."""
+        negated = condition.operator in _INEQUALITY
+        passes = np.full(len(self.values), negated)
+        operands = condition.operand if isinstance(condition.operand, tuple) else (condition.operand,)
+        for identity in chain.from_iterable(map(_equal_identities, operands)):
+            passes[self.code_of.get(identity, 0)] = not negated
+        passes[0] = negated
+        for code in self.compound:
+            passes[code] = condition.matches(self.values[code])
+        return passes
 
 
 def _identity(value: Any) -> object:
@@ -55,6 +80,17 @@ def _identity(value: Any) -> object:
     if isinstance(value, Mapping):
         return (dict, tuple((key, _identity(item)) for key, item in value.items()))
     return (type(value), value)
+
+
+def _equal_identities(operand: Any) -> list[object]:
+    """The identities of all scalars that equal a filter's operand: 1 is also 1.0."""
+    if isinstance(operand, bool) or not isinstance(operand, int | float):
+        return [_identity(operand)]
+    try:
+        other = float(operand) if isinstance(operand, int) else int(operand)
+    except OverflowError:  # infinity, or an integer that no float can hold
+        return [_identity(operand)]
+    return [_identity(number) for number in (operand, other) if number == operand]
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ def _candidates(snapshot: Snapshot, request: SearchRequest, vector: NDArray[np.f
         rows,
         snapshot.chunk_ids[rows],
         snapshot.dense.vectors(rows) @ vector,
-        _lexical_scores(snapshot, query, rows),
+        _lexical_scores(snapshot, query, rows, lexical, depth),
         dense.ranks(),
         lexical.ranks(),
     )
@@ -152,13 +152,17 @@ def _lexical_side(
 
 
 def _lexical_scores(
-    snapshot: Snapshot, query: list[QueryTerm], rows: NDArray[np.int64]
+    snapshot: Snapshot, query: list[QueryTerm], rows: NDArray[np.int64], found: _Side, depth: int
 ) -> NDArray[np.float32]:
-    """(len(rows),) the BM25 scores of these rows; 0 where a chunk holds none of the words."""
-    found, scores = snapshot.lexical.search(query, len(rows), np.sort(snapshot.chunk_ids[rows]))
-    result = np.zeros(len(rows), np.float32)
-    result[np.searchsorted(rows, snapshot.rows_of(found))] = scores
-    return result
+    """(len(rows),) the BM25 scores of these ascending rows, which include those found; 0 without a word."""
+    scores = np.zeros(len(rows), np.float32)
+    scores[np.searchsorted(rows, found.rows)] = found.scores
+    if len(found.rows) < depth:
+        return scores  # no other chunk holds a word
+    others = np.setdiff1d(rows, found.rows)
+    ids, missing = snapshot.lexical.search(query, len(others), np.sort(snapshot.chunk_ids[others]))
+    scores[np.searchsorted(rows, snapshot.rows_of(ids))] = missing
+    return scores
 
 
 def _scored_page(snapshot: Snapshot, side: _Side, offset: int) -> Iterator[tuple[int, SideScore]]:

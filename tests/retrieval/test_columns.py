@@ -1,6 +1,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +64,15 @@ def test_one_and_true_do_not_share_a_value() -> None:
 
     assert table.mask(parse_filter({"v": 1})).tolist() == [False, True, True, True]
     assert table.mask(parse_filter({"v": True})).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("number", [10**400, 2**53 + 1, float("inf"), 1e300, -0.0])
+def test_extreme_numbers_equal_themselves_only(number: float) -> None:
+    table = MetadataTable().extended([{"v": number}, {"v": 7}, {}])
+
+    assert table.mask(parse_filter({"v": number})).tolist() == [True, False, False]
+    assert table.mask(parse_filter({"v": {"$nin": [number]}})).tolist() == [False, True, True]
+    assert table.mask(parse_filter({"v": float(2**53)})).tolist() == [False, False, False]
 
 
 def test_filters_on_ever_new_fields_keep_few_columns() -> None:
