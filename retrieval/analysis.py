@@ -59,6 +59,14 @@ def looks_like_code(text: str) -> bool:
     return signs >= _MIN_CODE_SIGN_COUNT and signs > MIN_CODE_SIGNS * (len(text) - text.count(" "))
 
 
+_IDENTIFIER = re.compile(r"[^\W_]_+[^\W_]|[a-z0-9][A-Z]|\w\(")
+
+
+def names_code(query: str) -> bool:
+    """Whether a query quotes source code: an identifier such as `get_user`, `getUser` or `get(`."""
+    return _IDENTIFIER.search(query) is not None
+
+
 def terms(text: str) -> list[str]:
     """The index terms of a text, in order, repeats kept. None of them holds white space."""
     runs = _RUN.findall(_POSSESSIVE.sub("", unicodedata.normalize("NFKC", text)))

@@ -29,6 +29,7 @@ MIN_DENSE_WEIGHT = 0.02
 COVERAGE_RANGE = (0.25, 0.75)
 # Questions and code share few words, and those they share ("get", "list") are in every other function.
 CODE_LEXICAL_WEIGHT = 0.6
+MIN_CODE_SHARE = 0.1  # fewer chunks of code are no reason to name
 # Words of one text are not independent: beyond this the best match of a long query counts no further (nats).
 MAX_LEXICAL_EVIDENCE = 20.0
 _MAX_DEVIATIONS = 37.0  # erfc underflows beyond
@@ -70,20 +71,21 @@ def fuse_evidence(
     return weights.dense * dense + weights.lexical * lexical
 
 
-def weigh_sides(coverage: float, code_share: float) -> FusionWeights:
+def weigh_sides(coverage: float, code_share: float, names_code: bool = False) -> FusionWeights:
     """How far to trust each side for one query.
 
     coverage: share of the query's words that the encoder's vocabulary knows, 0 to 1.
     code_share: share of the collection's chunks that are source code, 0 to 1.
+    names_code: the query quotes an identifier, so its words are those of the code.
     """
     dense, lexical, reasons = 1.0, 1.0, []
     low, high = COVERAGE_RANGE
     if coverage < high:
         dense = max(MIN_DENSE_WEIGHT, (coverage - low) / (high - low))
         reasons.append(
-            f"the encoder's vocabulary knows {coverage:.0%} of the query's words: dense counts less"
+            f"the encoder's vocabulary knows {coverage:.0%} of the query's words: meaning counts less"
         )
-    if code_share > 0:
+    if code_share >= MIN_CODE_SHARE and not names_code:
         lexical = 1 - (1 - CODE_LEXICAL_WEIGHT) * code_share
         reasons.append(f"{code_share:.0%} of the chunks are source code: words count less")
     return FusionWeights(dense, lexical, tuple(reasons))

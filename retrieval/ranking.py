@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.errors import InvalidInput
+from retrieval.analysis import names_code
 from retrieval.filters import Filter
 from retrieval.fusion import dense_evidence, fuse_evidence, lexical_evidence, weigh_sides
 from retrieval.lexical import QueryTerm
@@ -99,7 +100,7 @@ def _rank_lexical(snapshot: Snapshot, request: SearchRequest) -> RankedList:
 def _rank_hybrid(snapshot: Snapshot, request: SearchRequest) -> RankedList:
     vector = _vector(snapshot, request)
     candidates = _candidates(snapshot, request, vector)
-    weights = weigh_sides(request.coverage, snapshot.code_share)
+    weights = weigh_sides(request.coverage, snapshot.code_share, names_code(request.query))
     evidence = dense_evidence(candidates.dense_scores, snapshot.moments.background(vector))
     fused = fuse_evidence(evidence, lexical_evidence(candidates.lexical_scores), weights)
     order = np.lexsort((candidates.chunk_ids, -fused))

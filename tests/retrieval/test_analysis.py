@@ -1,6 +1,6 @@
 import pytest
 
-from retrieval.analysis import MAX_TERM_CHARACTERS, looks_like_code, terms
+from retrieval.analysis import MAX_TERM_CHARACTERS, looks_like_code, names_code, terms
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,20 @@ def test_no_term_holds_white_space_or_is_longer_than_the_limit() -> None:
 @pytest.mark.parametrize("text", ["", "  \n", "?!…", "\ud800"])
 def test_text_without_words_gives_no_terms(text: str) -> None:
     assert terms(text) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("what does get_user return", True),
+        ("getUser", True),
+        ("open() modes", True),
+        ("how to open a file", False),
+        ("NASA (1958)", False),
+    ],
+)
+def test_query_that_quotes_code_is_told_from_one_that_does_not(query: str, expected: bool) -> None:
+    assert names_code(query) is expected
 
 
 def test_code_is_told_from_prose() -> None:

@@ -107,3 +107,8 @@ def test_words_count_less_in_source_code_in_proportion() -> None:
     assert whole.lexical == pytest.approx(CODE_LEXICAL_WEIGHT)
     assert half.lexical == pytest.approx((1 + CODE_LEXICAL_WEIGHT) / 2)
     assert "source code" in whole.reasons[0]
+
+
+def test_words_count_fully_where_the_query_quotes_code_or_code_is_rare() -> None:
+    assert weigh_sides(1.0, code_share=1.0, names_code=True) == FusionWeights(1.0, 1.0, ())
+    assert weigh_sides(1.0, code_share=0.03) == FusionWeights(1.0, 1.0, ())
