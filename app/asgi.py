@@ -16,7 +16,7 @@ from app.http.health import HealthController
 from app.http.openapi import openapi_config
 from app.http.opening import Opening, ResourcesOpener, log_failure, provide_resources
 from app.http.page import add_security_headers, assets_router, index
-from app.http.problems import EXCEPTION_HANDLERS
+from app.http.refusals import EXCEPTION_HANDLERS
 from app.http.request import StrictRequest
 from app.http.search import SearchController
 from app.resources import open_resources

@@ -1,12 +1,14 @@
 """The answer route: JSON, or typed server-sent events when asked for."""
 
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from litestar import Controller, Request, Response, post
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.params import JSONBody
 
 from app.http.answer_schemas import AnswerReply, AnswerRequest
@@ -21,6 +23,18 @@ def _wants_events(request: Request[Any, Any, Any]) -> bool:
     return request.accept.best_match([MediaType.JSON, EVENT_STREAM], default=MediaType.JSON) == EVENT_STREAM
 
 
+@dataclass
+class AnswerOperation(Operation):
+    """The route's description, with the event stream as a second form of the reply."""
+
+    def __post_init__(self) -> None:
+        """Add what Litestar's description of a reply has no place for: a second media type."""
+        reply = (self.responses or {})["200"]
+        if isinstance(reply, OpenAPIResponse) and reply.content is not None:
+            stream = Schema(type=OpenAPIType.STRING, description="Server-sent events, as described above")
+            reply.content[EVENT_STREAM] = OpenAPIMediaType(schema=stream)
+
+
 class AnswerController(Controller):
     """Answer questions from a collection, with footnotes."""
 
@@ -32,11 +46,12 @@ class AnswerController(Controller):
         scope=Scope.READ,
         status_code=200,
         summary="Answer a question",
+        operation_class=AnswerOperation,
         responses={
             200: ResponseSpec(
                 AnswerReply,
                 generate_examples=False,
-                description="The answer; as events with Accept: text/event-stream",
+                description="The answer",
             ),
             **problem_responses(404, 415),
         },

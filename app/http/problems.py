@@ -5,15 +5,12 @@ Litestar's own plugin swaps title and detail, so the mapping is ours.
 
 import logging
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar import Response
 from litestar.openapi import ResponseSpec
-from litestar.types import ExceptionHandlersMap
 from msgspec import Meta, Struct
 
-from app.http.validation import explain_form, explain_parameter
 from embeddings.errors import (
     Conflict,
     FootnoteError,
@@ -125,90 +122,6 @@ def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response
     if problem.status == 503:
         extra["Retry-After"] = str(RETRY_AFTER_S)
     return Response(problem, status_code=problem.status, media_type=PROBLEM_MEDIA_TYPE, headers=extra)
-
-
-def _on_failure(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    return respond(describe_failure(error))
-
-
-def _on_wrong_parameter(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
-    faults = error.extra if isinstance(error.extra, list) else []
-    fault = next((fault for fault in faults if isinstance(fault, dict) and "key" in fault), None)
-    if fault is None:
-        return respond(problem_of(InvalidInput(_first_message(faults) or error.detail)))
-    if fault.get("source") == "body":
-        form = request.route_handler.parsed_data_field
-        declared = form.annotation if form else Any
-        return respond(problem_of(explain_form(fault["key"], fault["message"], declared)))
-    name, _, _ = fault["key"].partition(".")
-    sent = request.query_params.get(name, request.path_params.get(name))
-    declared = request.route_handler.signature_model.__annotations__.get(name)
-    found = None if sent is None else str(sent)
-    return respond(problem_of(explain_parameter(name, declared, found, fault["message"])))
-
-
-def _first_message(faults: list[Any]) -> str | None:
-    return next((str(fault.get("message")) for fault in faults if isinstance(fault, dict)), None)
-
-
-def _on_refused_request(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    """Answer for what Litestar itself refuses: an unknown route, a wrong method, a body above the limit."""
-    if error.status_code >= 500:
-        return _on_failure(request, error)
-    phrase = HTTPStatus(error.status_code).phrase.lower()
-    code = TooLarge.code if error.status_code == 413 else phrase.replace(" ", "_")
-    problem = Problem(
-        type=f"urn:footnote:{code}",
-        title=code.replace("_", " ").capitalize(),
-        status=error.status_code,
-        **_refusal(request, error),
-    )
-    return respond(problem, dict(error.headers or {}))
-
-
-def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> dict[str, str]:
-    """detail, field, found, expected, next: as far as they are known."""
-    call, path = f"{request.method} {request.url.path}", request.url.path
-    match error.status_code:
-        case 404:
-            return {
-                "detail": f"there is nothing at {path}",
-                "found": call,
-                "next": "see /schema for all routes",
-            }
-        case 405:
-            allowed = (error.headers or {}).get("allow", "")
-            return {
-                "detail": f"{path} does not take {request.method}",
-                "found": call,
-                "expected": f"one of {allowed}",
-                "next": "see /schema for all routes",
-            }
-        case 413:
-            found, most = request.headers.get("content-length"), request.app.request_max_body_size
-            return {
-                "detail": "the request is too large",
-                "field": "body",
-                "expected": f"at most {most} bytes",
-                "found": f"{found} bytes" if found else f"more than {most} bytes",
-                "next": "send several smaller requests, or raise FOOTNOTE_MAX_REQUEST_BYTES",
-            }
-        case _ if "multipart" in error.detail:
-            return {
-                "detail": "the form cannot be read",
-                "field": "body",
-                "found": "broken multipart/form-data",
-                "expected": "complete parts, and their boundary in the header Content-Type",
-            }
-        case _:
-            return {"detail": error.detail}
-
-
-EXCEPTION_HANDLERS: ExceptionHandlersMap = {
-    Exception: _on_failure,
-    HTTPException: _on_refused_request,
-    ValidationException: _on_wrong_parameter,
-}
 
 
 # Any route can meet a malformed request, a missing key, a wrong value and a service that is not yet ready.

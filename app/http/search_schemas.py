@@ -12,8 +12,8 @@ from retrieval.types import SearchMode
 Filter = Annotated[
     dict[str, Any] | None,
     Meta(
-        description="Applied before ranking: $eq $ne $in $nin $gt $gte $lt $lte $exists $and $or $not",
-        examples=[{"$and": [{"language": "en"}, {"year": {"$gte": 2020}}]}],
+        description="Applied before ranking: $eq $ne $in $nin $gt $gte $lt $lte $exists $and $or $not; "
+        'for example `{"language": "en", "year": {"$gte": 2020}}`'
     ),
 ]
 DocumentId = Annotated[

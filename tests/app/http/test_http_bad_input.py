@@ -51,14 +51,9 @@ async def test_wrong_value_is_named(
     assert_problem(await post(path, **body), 422, field)
 
 
-async def test_filter_on_a_field_that_no_document_has_finds_nothing_or_says_so(
-    garden: str, post: Post
-) -> None:
+async def test_filter_on_a_field_that_no_document_has_finds_nothing(garden: str, post: Post) -> None:
     reply = await post("search", query="tomatoes", filter={"shelf": 1})
-    if reply.status_code == 200:
-        assert reply.json()["hits"] == []
-    else:
-        assert_problem(reply, 422, "filter.shelf")
+    assert (reply.status_code, reply.json()["hits"]) == (200, [])
 
 
 async def test_expected_lists_the_known_fields(garden: str, post: Post) -> None:
