@@ -15,8 +15,6 @@ from typing import Any, cast
 
 import onnx
 import torch
-from sentence_transformers import SentenceTransformer
-from tokenizers import Tokenizer
 from torch.export import Dim
 from torch.onnx import ONNXProgram
 
@@ -80,7 +78,7 @@ def convert_encoder(
         fp32, int8 = Path(scratch, "fp32"), Path(scratch, "int8")
         fp32.mkdir()
         int8.mkdir()
-        export_fp32(source.load(), fp32 / WEIGHTS)
+        export_fp32(source.encoder, fp32 / WEIGHTS)
         quantise_int8(fp32 / WEIGHTS, int8 / WEIGHTS)
         _describe(source, fp32, provenance, precision="fp32", parity={})
         _describe(source, int8, provenance, precision="int8", parity={})
@@ -116,9 +114,8 @@ def export_fp32(encoder: SentenceEncoder, path: Path) -> None:
 def _gate(
     source: EncoderSource, fp32: Path, int8: Path, texts: tuple[ParityTexts, ...]
 ) -> dict[str, dict[str, Agreement]]:
-    original = SentenceTransformer(str(source.folder), device="cpu")
     threads = torch.get_num_threads()
-    figures = measure_parity(original, Encoder.load(fp32, threads), Encoder.load(int8, threads), texts)
+    figures = measure_parity(source.original, Encoder.load(fp32, threads), Encoder.load(int8, threads), texts)
     require_parity(figures)
     return figures
 
@@ -127,10 +124,7 @@ def _describe(
     source: EncoderSource, directory: Path, provenance: Provenance, precision: str, parity: dict[str, Any]
 ) -> ModelManifest:
     """Put the tokenizer and a manifest beside the weights in `directory`."""
-    tokenizer = Tokenizer.from_file(str(source.folder / TOKENIZER))
-    tokenizer.no_truncation()  # the published file cuts and pads everything to 128 tokens
-    tokenizer.no_padding()
-    tokenizer.save(str(directory / TOKENIZER), pretty=False)
+    source.tokenizer.save(str(directory / TOKENIZER), pretty=False)
     manifest = ModelManifest(
         name=provenance.name,
         kind="encoder",
