@@ -10,6 +10,8 @@ from threading import Lock
 import numpy as np
 
 from embeddings.errors import InvalidInput
+from retrieval.columns import MetadataTable
+from retrieval.filters import Filter, conditions
 from retrieval.lexical import LexicalIndex
 from retrieval.ranking import SearchRequest, rank_chunks
 from retrieval.snapshot import Snapshot
@@ -23,7 +25,7 @@ class CollectionIndex:
 
     def __init__(self, dimension: int) -> None:
         self._lexical = LexicalIndex()
-        self._snapshot = Snapshot.empty(dimension, self._lexical.commit())
+        self._snapshot = Snapshot.empty(dimension, self._lexical.snapshot())
         self._writing = Lock()
 
     @property
@@ -57,6 +59,29 @@ class CollectionIndex:
         below 0.
         """
         return rank_chunks(self._snapshot, request)
+
+
+    def check_fields(self, filter_: Filter) -> None:
+        """Raise InvalidInput when a filter compares a field that no document has: it is a slip of the pen.
+
+        `$exists` may ask for any field, and a filter on no documents at all finds nothing.
+        """
+        metadata = self._snapshot.metadata
+        for condition in conditions(filter_):
+            if condition.operator != "$exists" and metadata.lacks(condition.field):
+                raise _unknown_field(condition.field, metadata)
+
+
+def _unknown_field(path: str, metadata: MetadataTable) -> InvalidInput:
+    known = sorted({key for row in metadata.rows for key in row})
+    expected = f"one of {', '.join(known[:20])}" if known else "no filter: the documents have no metadata"
+    return InvalidInput(
+        f"no document of the collection has the field {path!r}",
+        field=f"filter.{path}",
+        found=f"{path!r}, which no document has",
+        expected=expected,
+        next_step="correct the name, or ask with $exists",
+    )
 
 
 def _check_changes(snapshot: Snapshot, additions: Sequence[IndexedChunk], seq: int) -> None:

@@ -75,7 +75,7 @@ def test_query_without_known_words_finds_nothing(query: str) -> None:
 
 
 def test_empty_index_finds_nothing() -> None:
-    assert found(LexicalIndex().commit(), "word") == []
+    assert found(LexicalIndex().snapshot(), "word") == []
 
 
 def test_equal_scores_are_ordered_by_id() -> None:
