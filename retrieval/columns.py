@@ -121,6 +121,10 @@ class MetadataTable:
             case Not(filter=inner):
                 return ~self.mask(inner)
 
+    def lacks(self, path: str) -> bool:
+        """Whether no document has the field, though there are documents."""
+        return bool(self.rows) and not self._column(path).codes.any()
+
     def _combined(self, filters: Sequence[Filter], operation: np.ufunc, start: bool) -> NDArray[np.bool_]:
         result = np.full(len(self.rows), start)
         for part in filters:

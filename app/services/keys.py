@@ -54,6 +54,7 @@ class KeyService:
             raise Unauthenticated(
                 "the key is unknown or revoked",
                 field="Authorization",
+                found="a key that is not in force",
                 expected="Bearer and a key that is in force",
                 next_step="make a key with `footnote keys create`",
             )

@@ -67,6 +67,8 @@ class SearchService:
         the time.
         """
         reference, index = await self._indexes.follow(collection)
+        if request.filter is not None:
+            await to_thread.run_sync(index.check_fields, request.filter)
         ranked = await to_thread.run_sync(index.search, request)
         async with self._database.read() as connection:
             rows = await hydrate(connection, reference.id, ranked)

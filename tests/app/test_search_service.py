@@ -77,7 +77,8 @@ async def test_filter_holds_before_ranking(resources: Resources, coast: str) -> 
     ids = await found(resources, coast, "lighthouse", filter={"year": {"$lt": 1900}}, mode="dense")
     assert sorted(ids) == ["bread", "light"]
     assert await found(resources, coast, "lighthouse", filter={"lang": "fr"}) == []
-    assert await found(resources, coast, "lighthouse", filter={"no_such_field": 1}) == []
+    with pytest.raises(InvalidInput, match="no_such_field"):
+        await found(resources, coast, "lighthouse", filter={"no_such_field": 1})
 
 
 async def test_pages_of_hits_join_to_the_whole_ranking(resources: Resources, coast: str) -> None:

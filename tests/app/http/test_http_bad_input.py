@@ -51,8 +51,16 @@ async def test_wrong_value_is_named(
     assert_problem(await post(path, **body), 422, field)
 
 
-async def test_filter_on_a_field_that_no_document_has_finds_nothing(garden: str, post: Post) -> None:
-    reply = await post("search", query="tomatoes", filter={"shelf": 1})
+async def test_filter_on_a_field_that_no_document_has_is_refused_with_the_known_ones(
+    garden: str, post: Post
+) -> None:
+    reply = await post("search", query="tomatoes", filter={"$not": {"shelf": {"$gt": 1}}})
+    problem = assert_problem(reply, 422, "filter.shelf")
+    assert problem["expected"].startswith("one of ")
+
+
+async def test_exists_may_ask_for_any_field(garden: str, post: Post) -> None:
+    reply = await post("search", query="tomatoes", filter={"shelf": {"$exists": True}})
     assert (reply.status_code, reply.json()["hits"]) == (200, [])
 
 
