@@ -68,4 +68,4 @@ locks: setup-dev
 	$(LOCK) --extra train --constraint requirements.lock --output-file requirements-train.lock pyproject.toml
 	$(LOCK) --extra train --extra eval --extra dev --constraint requirements-train.lock \
 		--output-file requirements-dev.lock pyproject.toml
-	sed -i 's/+cpu$$//' requirements-train.lock requirements-dev.lock
+	sed -i 's/+cpu$$//; /^#/d; /^$$/d' requirements.lock requirements-train.lock requirements-dev.lock

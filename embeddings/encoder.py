@@ -17,8 +17,8 @@ from embeddings.errors import ModelDamaged
 
 PromptName = Literal["query", "passage"]
 
-# Rows times longest row of one run of the graph. For MiniLM on two threads, 128 texts of 17,664 tokens took as
-# long at any budget from 512 to 4,096, but the process peaked at 156 MB resident with 1,024, 199 MB with
+# Rows times longest row of one run of the graph. For MiniLM on two threads, 128 texts of 17,664 tokens took
+# as long at any budget from 512 to 4,096, but the process peaked at 156 MB resident with 1,024, 199 MB with
 # 2,048 and 280 MB with 4,096.
 BATCH_TOKENS = 2_048
 # Texts tokenised at a time: a tokenizer's result is some 50 times larger than the ids kept of it.
