@@ -22,7 +22,7 @@ Measured nDCG@10 (`footnote eval retrieval --data ../shared/data/NAME`, bundled 
     fuse_evidence    .726       .557   .552   .591      .955      .976
 
 On 23 further collections made from the QA sets, queries and manuals of ../shared/data (11 of them encoded in
-bf16 instead) it was at worst .003 below the better side, and above it on 17.
+bf16 instead) it was at worst .003 below the better side, and above it on 19.
 """
 
 from collections.abc import Sequence
