@@ -41,7 +41,7 @@ class GroundedReader:
 
     @property
     def refuse_below(self) -> float:
-        """The threshold that was fitted when the decoder was made."""
+        """The threshold that the decoder was published with."""
         return self._decoder.spec.refuse_below
 
     def read(

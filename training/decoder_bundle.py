@@ -1,9 +1,8 @@
-"""From a training checkpoint to the artifact that the service runs: export, quantise, gate, fit, describe."""
+"""From a training checkpoint to the artifact that the service runs: export, quantise, gate, describe."""
 
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -36,28 +35,22 @@ from training.warm_start import minilm_directory
 
 MODEL_NAME = "footnote-reader"
 MAX_LOGIT_DIFFERENCE = 1e-3  # fp32 graph against torch: the same arithmetic in another order
+# Refuse where the refusal is the likelier first token. Fitted to SQuAD dev it would be 0.77, gain 3 points of F1
+# there, where 42 % of the questions have no answer, and refuse a third of those that have one.
+REFUSE_BELOW = 0.5
 MAX_F1_LOSS = 0.02  # int8 against fp32 on the held-out sample; its own standard error is about 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One held-out question. f1: of the answer with refusal off; impossible: the passage does not hold it."""
-
-    probability: float
-    f1: float
-    impossible: bool
 
 
 def build_decoder(checkpoint: Path, output: Path, data: Path, sample: int = 300) -> ModelManifest:
     """Write the artifact of a checkpoint into `output` (its model card is kept).
 
-    sample: held-out questions that the gate and the refusal threshold are measured on.
+    sample: held-out answerable questions that the gate is measured on.
     Raises ModelDamaged when the graph differs from torch, or int8 loses more F1 than the gate allows;
     `output` is then left as it was.
     """
     model = load_model(checkpoint)
-    _, held_out = training_records(data)
-    records = held_out[:: max(1, len(held_out) // sample)]
+    answerable = [record for record in training_records(data)[1] if record.answers]
+    records = answerable[:: max(1, len(answerable) // sample)]
     with tempfile.TemporaryDirectory() as scratch:
         fp32, int8 = Path(scratch, "fp32"), Path(scratch, "int8")
         for folder in (fp32, int8):
@@ -65,12 +58,9 @@ def build_decoder(checkpoint: Path, output: Path, data: Path, sample: int = 300)
             shutil.copyfile(minilm_directory() / TOKENIZER, folder / TOKENIZER)
         export_graph(model, len(LAYOUT.passage_tokens), fp32 / WEIGHTS)
         quantise_int8(fp32 / WEIGHTS, int8 / WEIGHTS)
-        describe(fp32, model.shape, "fp32", {}, refuse_below=0.5)
-        describe(int8, model.shape, "int8", {}, refuse_below=0.5)
-        figures = _gate(model, fp32, int8, records)
-        judged = judge(GroundedReader(Decoder.load(int8, torch.get_num_threads())), records)
-        threshold = fit_refusal(judged)
-        describe(int8, model.shape, "int8", {**figures, "held_out_questions": len(records)}, threshold)
+        describe(fp32, model.shape, "fp32", {})
+        describe(int8, model.shape, "int8", {})
+        describe(int8, model.shape, "int8", _gate(model, fp32, int8, records))
         output.mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, TOKENIZER, MANIFEST):  # the manifest last: it vouches for the others
             shutil.copyfile(int8 / name, output / name)
@@ -85,15 +75,10 @@ def load_model(checkpoint: Path) -> CopyDecoder:
 
 
 def describe(
-    folder: Path,
-    shape: DecoderShape,
-    precision: str,
-    parity: dict[str, float],
-    refuse_below: float,
-    layout: PromptLayout = LAYOUT,
+    folder: Path, shape: DecoderShape, precision: str, parity: dict[str, float], layout: PromptLayout = LAYOUT
 ) -> None:
     """Write the manifest of the artifact in `folder`."""
-    spec = DecoderSpec(layout, state_tensors(shape), "whole", refuse_below)
+    spec = DecoderSpec(layout, state_tensors(shape), "whole", REFUSE_BELOW)
     manifest = ModelManifest(
         name=MODEL_NAME,
         kind="decoder",
@@ -116,43 +101,29 @@ def state_tensors(shape: DecoderShape) -> list[StateTensor]:
     return tensors
 
 
-def judge(reader: GroundedReader, records: Sequence[QaRecord]) -> list[Judged]:
-    """Read every record with refusal off."""
-    return [_judge(reader, record) for record in records]
+def mean_f1(reader: GroundedReader, records: Sequence[QaRecord]) -> float:
+    """Mean SQuAD F1 of the answers to answerable questions, each with its own passage and refusal off."""
+    return float(np.mean([_f1(reader, record) for record in records]))
 
 
-def _judge(reader: GroundedReader, record: QaRecord) -> Judged:
+def _f1(reader: GroundedReader, record: QaRecord) -> float:
     passages = [Passage(1, record.context)]
     steps = reader.read(
         record.question, passages, SamplingSettings(), refuse_below=None, cancelled=lambda: False
     )
     reading = [step for step in steps if isinstance(step, Reading)][-1]
-    gold = [record.context[start:end] for start, end in record.answers]
-    return Judged(reading.answer_probability, f1_score(reading.text, gold) if gold else 0.0, not gold)
-
-
-def fit_refusal(judged: Sequence[Judged]) -> float:
-    """The threshold of answer probability with the best mean F1, where a right refusal scores 1.
-
-    Ties go to the lower threshold: it refuses less.
-    """
-    candidates = sorted({0.0, *(item.probability for item in judged)})
-    return float(max(candidates, key=lambda threshold: (_mean_f1(judged, threshold), -threshold)))
-
-
-def _mean_f1(judged: Sequence[Judged], refuse_below: float) -> float:
-    scores = [float(item.impossible) if item.probability < refuse_below else item.f1 for item in judged]
-    return float(np.mean(scores))
+    return f1_score(reading.text, [record.context[start:end] for start, end in record.answers])
 
 
 def _gate(model: CopyDecoder, fp32: Path, int8: Path, records: Sequence[QaRecord]) -> dict[str, float]:
     threads = torch.get_num_threads()
     exact, quantised = Decoder.load(fp32, threads), Decoder.load(int8, threads)
-    figures = {"fp32_largest_log_prob_difference": round(largest_difference(model, exact), 7)}
-    answerable = [record for record in records if record.answers]
-    for name, decoder in (("fp32", exact), ("int8", quantised)):
-        scores = [item.f1 for item in judge(GroundedReader(decoder), answerable)]
-        figures[f"{name}_f1_unrefused"] = round(float(np.mean(scores)), 4)
+    figures: dict[str, float] = {
+        "fp32_largest_log_prob_difference": round(largest_difference(model, exact), 7),
+        "fp32_f1_unrefused": round(mean_f1(GroundedReader(exact), records), 4),
+        "int8_f1_unrefused": round(mean_f1(GroundedReader(quantised), records), 4),
+        "held_out_questions": len(records),
+    }
     require_parity(figures)
     return figures
 

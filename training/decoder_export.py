@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from generation.prompt import ANSWER_SEGMENT
 from training.decoder_model import CopyDecoder, DecoderShape, LayerCache, attention_mask, copy_context
 
+HIDDEN = -1e4  # attention score of what may not be seen
 STATE_BEFORE_LAYERS = ("tokens", "segments", "copy_key")
 
 
@@ -50,7 +51,8 @@ class CachedDecoder(nn.Module):
         segments = torch.cat([past_segments, segment_ids], dim=1)
         before = past_tokens.shape[1]
         caches = [LayerCache(layers[i], layers[i + 1]) for i in range(0, len(layers), 2)]
-        mask = attention_mask(segment_ids, segments, before)
+        # Additive: for a boolean one the exporter checks all scores for NaN (prefill measured 1.6 times slower).
+        mask = torch.where(attention_mask(segment_ids, segments, before), 0.0, HIDDEN)
         states, grown = self.model.encode(input_ids, position_ids, segment_ids, mask, caches)
         copy_key = torch.cat([past_copy_key, self.model.copy_head.key(states)], dim=1)
         answers = states.gather(1, logit_positions[:, :, None].expand(-1, -1, states.shape[-1]))

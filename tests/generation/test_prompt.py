@@ -36,7 +36,7 @@ def test_long_passage_is_cut_below_the_answer_position_and_says_so() -> None:
 
 
 def test_long_question_is_refused_with_both_numbers() -> None:
-    with pytest.raises(InvalidInput, match="40 tokens.*16") as caught:
+    with pytest.raises(InvalidInput, match=r"40 tokens.*16") as caught:
         _prompt("who " * 40, "the king")
     assert caught.value.field == "question"
 

@@ -54,5 +54,5 @@ def write_tiny_artifact(model: CopyDecoder, folder: Path) -> Path:
     """Export `model` with the tiny tokenizer and layout."""
     export_graph(model, len(TINY_LAYOUT.passage_tokens), folder / WEIGHTS)
     tiny_tokenizer().save(str(folder / TOKENIZER))
-    describe(folder, model.shape, "fp32", {}, refuse_below=0.5, layout=TINY_LAYOUT)
+    describe(folder, model.shape, "fp32", {}, TINY_LAYOUT)
     return folder
