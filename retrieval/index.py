@@ -60,7 +60,6 @@ class CollectionIndex:
         """
         return rank_chunks(self._snapshot, request)
 
-
     def check_fields(self, filter_: Filter) -> None:
         """Raise InvalidInput when a filter compares a field that no document has: it is a slip of the pen.
 

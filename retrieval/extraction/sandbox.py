@@ -101,7 +101,8 @@ class Sandbox:
             frame = worker.ask(header + b"\n" + data, timeout_s)
             timed_out = worker.timed_out
         if frame is None:
-            raise _gave_up(kind, timeout_s) if timed_out else _failed(kind, "the parser crashed or ran out of memory")
+            crashed = _failed(kind, "the parser crashed or ran out of memory")
+            raise _gave_up(kind, timeout_s) if timed_out else crashed
         return _reading(kind, json.loads(frame))
 
     def close(self) -> None:
