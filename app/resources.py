@@ -19,11 +19,12 @@ from app.services.encoding import Encoding, TextEncoder
 from app.services.ingest import Ingest
 from app.services.keys import KeyService
 from app.services.search import SearchService
-from app.settings import BUNDLED_DECODER, Settings
+from app.settings import Settings
 from embeddings.artifact import MANIFEST, TOKENIZER
 from embeddings.encoder import Encoder
 from embeddings.errors import InvalidInput
 from generation.answering import Answerer
+from generation.artifact import BUNDLED_DECODER
 from generation.decoder import Decoder
 from generation.reader import GroundedReader
 from generation.types import Reader

@@ -12,13 +12,13 @@ from typing import Any
 
 from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.errors import InvalidInput
+from generation.artifact import BUNDLED_DECODER
 
 PREFIX = "FOOTNOTE_"
 CONFIG_VARIABLE = "FOOTNOTE_CONFIG"
 CONFIG_FILENAME = "footnote.toml"
 # FOOTNOTE_DATA names the folder of data sets, which tests and training read and the service does not.
 OTHER_VARIABLES = (CONFIG_VARIABLE, "FOOTNOTE_DATA")
-BUNDLED_DECODER = Path(__file__).parents[1] / "generation" / "bundled"
 MIB = 1024 * 1024
 
 

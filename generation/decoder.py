@@ -17,7 +17,6 @@ from embeddings.artifact import TOKENIZER, ModelManifest, load_manifest
 from embeddings.errors import ModelDamaged
 from generation.prompt import ANSWER_SEGMENT, Prompt, PromptLayout
 
-BUNDLED_DECODER = Path(__file__).resolve().parent / "bundled"
 _LOG_PROBS, _COPY_PROBS = "log_probs", "copy_probs"
 
 

@@ -66,16 +66,6 @@ def split_sentences(text: str) -> list[Span]:
     return spans
 
 
-def sentence_around(text: str, start: int, end: int) -> Span:
-    """The smallest run of whole sentences that holds `[start, end)`; the span itself where it lies outside
-    them.
-    """
-    touched = [span for span in split_sentences(text) if span[0] < end and start < span[1]]
-    if not touched:
-        return start, end
-    return min(start, touched[0][0]), max(end, touched[-1][1])
-
-
 def _add_trimmed(spans: list[Span], text: str, start: int, end: int) -> None:
     piece = text[start:end]
     stripped = piece.strip()

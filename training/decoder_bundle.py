@@ -30,8 +30,8 @@ from training.decoder_export import empty_state, export_graph, state_names
 from training.decoder_model import CopyDecoder, DecoderShape
 from training.decoder_parity import largest_difference
 from training.decoder_recipe import LAYOUT, training_records
+from training.minilm import minilm_directory
 from training.quantisation import quantise_int8
-from training.warm_start import minilm_directory
 
 MODEL_NAME = "footnote-reader"
 MAX_LOGIT_DIFFERENCE = 1e-3  # fp32 graph against torch: the same arithmetic in another order

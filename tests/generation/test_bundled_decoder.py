@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from generation.answering import Answerer
-from generation.decoder import BUNDLED_DECODER, Decoder
+from generation.artifact import BUNDLED_DECODER
+from generation.decoder import Decoder
 from generation.evaluation import evaluate_answers, gold_source, read_records
 from generation.reader import GroundedReader
 from generation.sampling import SamplingSettings

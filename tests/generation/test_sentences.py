@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.sentences import sentence_around, split_sentences
+from generation.sentences import split_sentences
 
 ENGLISH = [
     ["Dr. Smith went to Washington, D.C. on Jan. 5.", "He met J. R. R. Tolkien, e.g. at 3.5 p.m. sharp."],
@@ -92,14 +92,6 @@ def test_sentences_are_trimmed_in_order_and_cover_all_but_white_space(text: str)
 
 def test_offsets_are_code_points_also_behind_emoji() -> None:
     assert split_sentences("😀 One. Two.") == [(0, 6), (7, 11)]
-
-
-def test_the_sentence_around_a_span_is_whole() -> None:
-    text = "First one. The war (1754–1763) ended. Last."
-    start = text.index("1754")
-    assert text[slice(*sentence_around(text, start, start + 9))] == "The war (1754–1763) ended."
-    assert text[slice(*sentence_around(text, 3, start))] == "First one. The war (1754–1763) ended."
-    assert sentence_around(text, 10, 11) == (10, 11)
 
 
 def test_sentences_of_wikipedia_are_found(data_dir: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.training.decoder_fixtures import TINY_LAYOUT, tiny_tokenizer
 from training.decoder_data import ExampleBuilder, MixSettings, QaRecord, load_records
 from training.decoder_recipe import LAYOUT, load_tokenizer
-from training.warm_start import minilm_directory
+from training.minilm import minilm_directory
 
 ALONE = MixSettings(many_passages=0.0, absent=0.0)
 CASTLE = "The old castle was built in 1871. The miller built the bridge."
