@@ -3,6 +3,8 @@
    The state lives in the address: ?c=collection&q=question&m=mode, and &d=document&v=version&s=start&e=end while a
    document is open. Offsets are Unicode code points, so texts are cut with points(), never with slice(). */
 
+const SHORT_QUOTE = 60; // characters; a longer quote is shown alone
+const AROUND = 70; // characters on each side of a short one
 const CONTEXT_POINTS = 6000; // of text around a quote; a screen holds about 3000
 const $ = (id) => document.getElementById(id);
 const points = (text) => Array.from(text);
@@ -199,8 +201,7 @@ function whyTable(hit) {
 function markQuotes(citations) {
   for (const item of $("hits").children) {
     const hit = item.hit;
-    const inside = citations.filter((c) => c.document_id === hit.document_id && c.version === hit.version
-      && c.start >= hit.start && c.end <= hit.end).sort((a, b) => a.start - b.start);
+    const inside = citations.filter((c) => holds(hit, c)).sort((a, b) => a.start - b.start);
     if (inside.length) item.querySelector(".passage").replaceChildren(...marked(hit, inside));
   }
 }
@@ -287,8 +288,28 @@ function chip(citation) {
 
 function footnote(citation) {
   const source = (citation.title || citation.document_id) + (citation.page ? `, page ${citation.page}` : "");
+  const [before, after] = around(citation);
   return el("li", { value: citation.number },
-    placeLink(citation, {}, el("q", {}, reflow(citation.quote))), " ", el("cite", {}, source));
+    el("span", { class: "around" }, before), placeLink(citation, {}, el("q", {}, reflow(citation.quote))),
+    el("span", { class: "around" }, after), " ", el("cite", {}, source));
+}
+
+/* A short quote says little alone: the words of its own line that stand before and after it. */
+function around(citation) {
+  const hit = [...$("hits").children].map((item) => item.hit).find((candidate) => holds(candidate, citation));
+  if (!hit || citation.quote.length > SHORT_QUOTE) return ["", ""];
+  const text = points(reflow(hit.text));
+  const before = text.slice(0, citation.start - hit.start).join("").split("\n").pop();
+  const after = text.slice(citation.end - hit.start).join("").split("\n")[0];
+  return [
+    before.length > AROUND ? `… ${before.slice(-AROUND).replace(/^\S*\s/, "")}` : before,
+    after.length > AROUND ? `${after.slice(0, AROUND).replace(/\s\S*$/, "")} …` : after,
+  ];
+}
+
+function holds(hit, citation) {
+  return citation.document_id === hit.document_id && citation.version === hit.version
+    && citation.start >= hit.start && citation.end <= hit.end;
 }
 
 function showQuote(anchor, citation) {
