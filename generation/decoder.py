@@ -79,7 +79,7 @@ class Decoder:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # prompts of every length would each leave their size behind
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as in the encoder
         weights = str(directory / manifest.weights)
         session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
         tokenizer: Tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
@@ -120,13 +120,23 @@ class Decoder:
             "logit_positions": _tensor(np.asarray([len(token_ids) - 1], dtype=np.int64)),
             **{f"past.{name}": value for name, value in past.items()},
         }
-        log_probs, copy_probs, *present = self._session.run_with_ort_values(self._outputs, feeds)
+        log_probs, copy_probs, *present = self._session.run_with_ort_values(
+            self._outputs, feeds, _run_options(len(token_ids))
+        )
         return DecoderState(
             past=dict(zip((tensor.name for tensor in self.spec.state), present, strict=True)),
             log_probs=log_probs.numpy()[0, 0],
             copy_probs=copy_probs.numpy()[0, 0],
             answer_length=answer_length,
         )
+
+
+def _run_options(tokens: int) -> ort.RunOptions:
+    """After a prompt the arena gives its memory back: prompts of every length would each leave their size."""
+    options = ort.RunOptions()
+    if tokens > 1:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _read_spec(directory: Path, manifest: ModelManifest) -> DecoderSpec:

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.cli.serve import _listen
+
 READY = re.compile(r"^Footnote is ready at (http://127\.0\.0\.1:\d+) ")
 KEY = re.compile(r"^Admin key, shown this once: (fn_\S+)$", re.MULTILINE)
 
@@ -83,3 +85,9 @@ def test_damaged_model_ends_the_start_with_its_reason(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "is damaged" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_replies_on_kept_connections_do_not_wait_for_acknowledgements() -> None:
+    """Accepted sockets take the option over from the listener; asyncio would leave it off here."""
+    with _listen("127.0.0.1", 0) as listener:
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
