@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app.resources import Models, Resources, open_resources
+from app.services.answers import source_of
 from app.services.types import DocumentInput, SearchInput
 from app.settings import Settings
 from embeddings.errors import FootnoteError
@@ -100,7 +101,4 @@ async def _store_passages(resources: Resources, records: Iterable[Record], progr
 
 async def _search(resources: Resources, question: str) -> list[Source]:
     output = await resources.search.search(COLLECTION, SearchInput(question, limit=PASSAGES))
-    return [
-        Source(hit.document_id, hit.version, hit.start, hit.end, hit.text, hit.title, hit.page)
-        for hit in output.hits
-    ]
+    return [source_of(hit) for hit in output.hits]

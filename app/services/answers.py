@@ -109,7 +109,7 @@ class AnswerService:
             try:
                 for event in self._answerer.answer(
                     wanted.question,
-                    [_source(hit) for hit in found.hits],
+                    [source_of(hit) for hit in found.hits],
                     wanted.sampling,
                     refuse_below=threshold,
                     cancelled=lambda: abandoned.is_set() or self._closing.is_set(),
@@ -153,7 +153,8 @@ def _check_input(wanted: AnswerInput, max_question_chars: int) -> None:
         )
 
 
-def _source(hit: Hit) -> Source:
+def source_of(hit: Hit) -> Source:
+    """A hit as what an answer may cite."""
     return Source(hit.document_id, hit.version, hit.start, hit.end, hit.text, hit.title, hit.page)
 
 
