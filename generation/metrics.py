@@ -99,16 +99,3 @@ def _mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return ((2 * last - counts + 1) / 2)[group]
-
-
-def expected_calibration_error(probabilities: ArrayLike, outcomes: ArrayLike, bins: int = 10) -> float:
-    """Mean distance between a bin's mean probability and its share of true outcomes, weighted by its size; 0
-    to 1.
-
-    probabilities, outcomes: (n,), n >= 1; bins are of equal width. Source: Naeini, Cooper and Hauskrecht,
-    AAAI 2015.
-    """
-    values, flags = np.asarray(probabilities, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
-    bin_of = np.minimum((values * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(bin_of, weights=values - flags, minlength=bins)
-    return float(np.abs(gaps).sum() / values.size)

@@ -39,11 +39,6 @@ class Opening:
         self._stopping = asyncio.Event()
 
     @property
-    def ready(self) -> bool:
-        """True while the resources are open."""
-        return self._resources is not None
-
-    @property
     def resources(self) -> Resources:
         """The open resources. Raises Overloaded before they are open."""
         if self._resources is None:
@@ -54,7 +49,7 @@ class Opening:
         return self._resources
 
     async def wait_until_ready(self) -> None:
-        """Return as soon as `ready` is true."""
+        """Return as soon as the resources are open."""
         await self._opened.wait()
 
     @asynccontextmanager

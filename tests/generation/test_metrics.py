@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from generation.metrics import (
     auroc,
     exact_match,
-    expected_calibration_error,
     f1_score,
     normalize_answer,
     precision_recall,
@@ -68,18 +67,3 @@ def test_auroc_equals_the_share_of_pairs_in_the_right_order(rows: list[tuple[int
         return
     pairs = [(p > n) + 0.5 * (p == n) for p in positives for n in negatives]
     assert area == pytest.approx(sum(pairs) / len(pairs))
-
-
-def test_calibration_error_by_hand() -> None:
-    assert expected_calibration_error([0.95, 0.95, 0.15, 0.15], [1, 0, 0, 0]) == pytest.approx(
-        (0.9 + 0.3) / 4
-    )
-    assert expected_calibration_error([1.0, 0.0], [1, 0]) == 0
-
-
-def test_probabilities_that_come_true_as_often_as_they_say_are_calibrated() -> None:
-    rng = np.random.default_rng(0)
-    probabilities = rng.random(20_000)
-    outcomes = rng.random(20_000) < probabilities
-    assert expected_calibration_error(probabilities, outcomes) < 0.02
-    assert expected_calibration_error(probabilities**2, outcomes) > 0.1
