@@ -12,6 +12,7 @@ BUNDLED_ENCODER = Path(__file__).resolve().parent / "bundled"
 MANIFEST = "manifest.json"
 WEIGHTS = "model.onnx"
 TOKENIZER = "tokenizer.json"
+GOLDEN = "golden.json"
 
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 _Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -24,21 +25,19 @@ class ArtifactFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: _Sha256
 
 
-class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Text that goes before each input, as the model was trained (`query: `); empty where it was not."""
-
-    query: str = ""
-    passage: str = ""
-
-
 class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to run an encoder. max_tokens: with the special tokens; longer inputs lose their end."""
+    """How to run an encoder. Its graph ends in the pooled row, before any normalisation.
+
+    max_tokens: with the special tokens; pooling: what the graph does with the token states, for people;
+    prompts: text that goes before an input, by name, as the model was trained (`query: `);
+    matryoshka_dimensions: smaller sizes that the model was trained to be cut to.
+    """
 
     dimension: _Positive
     max_tokens: _Positive
-    pooling: Literal["mean", "cls", "last"]
-    normalize: bool
-    prompts: Prompts = Prompts()
+    pooling: str
+    prompts: dict[str, str] = {}
+    matryoshka_dimensions: tuple[_Positive, ...] = ()
 
 
 class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""A folder of sentence-transformers, read as one torch module that ends in the sentence vector."""
+"""A folder of sentence-transformers, read as one torch module that ends in the pooled vector."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,25 +8,23 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from embeddings.artifact import EncoderSpec, Prompts
+from embeddings.artifact import EncoderSpec
 from embeddings.errors import ModelDamaged
 
 Pooling = Literal["mean", "cls"]
 
 
 class SentenceEncoder(nn.Module):
-    """A transformer with its pooling and normalisation: token ids (B, S) to sentence vectors (B, D)."""
+    """A transformer with its pooling: token ids (B, S) to sentence vectors (B, D), not normalised."""
 
-    def __init__(self, transformer: nn.Module, pooling: Pooling, normalize: bool) -> None:
+    def __init__(self, transformer: nn.Module, pooling: Pooling) -> None:
         super().__init__()
         self.transformer = transformer
         self.pooling = pooling
-        self.normalize = normalize
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         output = self.transformer(input_ids=input_ids, attention_mask=attention_mask)
-        pooled = self._pool(output.last_hidden_state, attention_mask)
-        return nn.functional.normalize(pooled, dim=1) if self.normalize else pooled
+        return self._pool(output.last_hidden_state, attention_mask)
 
     def _pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         if self.pooling == "cls":
@@ -63,11 +61,10 @@ def read_source(folder: Path) -> EncoderSource:
         dimension=pooling.get_embedding_dimension(),
         max_tokens=cast(int, original.max_seq_length),
         pooling=pooling.pooling_mode,
-        normalize="Normalize" in kinds,
         prompts=_prompts(original.prompts),
     )
     transformer = cast(Any, original[0]).auto_model
-    encoder = SentenceEncoder(transformer, pooling.pooling_mode, spec.normalize).eval()
+    encoder = SentenceEncoder(transformer, pooling.pooling_mode).eval()
     return EncoderSource(original, encoder, _plain_tokenizer(original), spec)
 
 
@@ -80,9 +77,10 @@ def _open(folder: Path) -> SentenceTransformer:
     )
 
 
-def _prompts(prompts: dict[str, str | None]) -> Prompts:
-    passage = prompts.get("passage") or prompts.get("document")
-    return Prompts(query=prompts.get("query") or "", passage=passage or "")
+def _prompts(prompts: dict[str, str | None]) -> dict[str, str]:
+    """The model's prompts by name, with "passage" for what it calls "document"."""
+    named = {name: prompt for name, prompt in prompts.items() if prompt}
+    return {"passage": named["document"], **named} if "document" in named else named
 
 
 def _plain_tokenizer(original: SentenceTransformer) -> Tokenizer:

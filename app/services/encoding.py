@@ -11,6 +11,8 @@ import numpy as np
 from anyio import CapacityLimiter, to_thread
 from numpy.typing import NDArray
 
+from embeddings.tokens import TokenizedText
+
 # About 13,000 tokens, 0.6 s on two cores: short enough for cancellation and fair turns between two ingests.
 PASSAGE_BATCH = 64
 # More would only share the same cores; the rest wait in the order of arrival.
@@ -35,8 +37,8 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str], prompt: Literal["query", "passage"]) -> NDArray[np.float32]:
         """Unit rows (len(texts), dimension)."""
 
-    def truncated(self, texts: Sequence[str]) -> list[bool]:
-        """Whether the model sees only the beginning of each text."""
+    def tokenize(self, texts: Sequence[str]) -> Sequence[TokenizedText]:
+        """The token ids of each text, cut to what the model sees."""
 
     def vocabulary_coverage(self, text: str) -> float:
         """Share of the words that the model knows, 0 to 1."""
@@ -88,4 +90,4 @@ class Encoding:
 
     def _encode_batch(self, texts: Sequence[str]) -> EncodedPassages:
         vectors = self.encoder.encode(texts, "passage").astype(np.float16)
-        return EncodedPassages(vectors, tuple(self.encoder.truncated(texts)))
+        return EncodedPassages(vectors, tuple(text.truncated for text in self.encoder.tokenize(texts)))

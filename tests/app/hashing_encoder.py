@@ -10,6 +10,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from embeddings.tokens import TokenizedText
+
 WORD = re.compile(r"\w+")
 
 
@@ -31,8 +33,9 @@ class HashingEncoder:
         rows = np.stack([self._bag_of_words(text) for text in texts])
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
-    def truncated(self, texts: Sequence[str]) -> list[bool]:
-        return [len(WORD.findall(text)) > self.max_tokens for text in texts]
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
+        counts = [len(WORD.findall(text)) for text in texts]
+        return [TokenizedText(np.zeros(min(n, self.max_tokens), np.int32), n) for n in counts]
 
     def vocabulary_coverage(self, text: str) -> float:
         return 1.0 if text.isascii() else 0.0

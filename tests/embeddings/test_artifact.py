@@ -27,7 +27,7 @@ def artifact(tmp_path: Path) -> Path:
         licence="Apache-2.0",
         precision="fp32",
         files={WEIGHTS: describe_file(tmp_path / WEIGHTS)},
-        encoder=EncoderSpec(dimension=4, max_tokens=8, pooling="mean", normalize=True),
+        encoder=EncoderSpec(dimension=4, max_tokens=8, pooling="mean"),
     )
     write_manifest(tmp_path, manifest)
     return tmp_path

@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from embeddings.artifact import BUNDLED_ENCODER, WEIGHTS, Prompts, load_manifest, write_manifest
+from embeddings.artifact import BUNDLED_ENCODER, WEIGHTS, load_manifest, write_manifest
 from embeddings.encoder import BATCH_TOKENS, Encoder
-from embeddings.errors import ModelDamaged
+from embeddings.errors import InvalidInput, ModelDamaged
 
 TEXTS = (
     "A man is playing a guitar on the street.",
@@ -75,7 +75,7 @@ def test_threads_share_one_encoder(encoder: Encoder) -> None:
 def test_long_text_is_reported_and_encoded_by_its_beginning(encoder: Encoder) -> None:
     beginning = "The treaty was signed in Vienna by nine states. " * 40
     long = beginning + "Penguins live in the south. " * 400
-    assert encoder.truncated([long, "short"]) == [True, False]
+    assert [text.truncated for text in encoder.tokenize([long, "short"])] == [True, False]
     vectors = encoder.encode([long, beginning], "passage")
     assert vectors[0] @ vectors[1] > 0.999
 
@@ -119,7 +119,7 @@ def test_prompts_of_the_manifest_go_before_the_text(tmp_path: Path) -> None:
     directory = shutil.copytree(BUNDLED_ENCODER, tmp_path / "prompted")
     manifest = load_manifest(directory)
     assert manifest.encoder is not None
-    spec = msgspec.structs.replace(manifest.encoder, prompts=Prompts(query="find: ", passage=""))
+    spec = msgspec.structs.replace(manifest.encoder, prompts={"query": "find: "})
     write_manifest(directory, msgspec.structs.replace(manifest, encoder=spec))
     prompted = Encoder.load(directory)
     assert prompted.count_tokens(["cat"], "query") == [5]
@@ -146,3 +146,18 @@ def test_decoder_artifact_is_refused_as_an_encoder(tmp_path: Path) -> None:
     write_manifest(directory, manifest)
     with pytest.raises(ModelDamaged, match="no encoder"):
         Encoder.load(directory)
+
+
+def test_the_end_of_a_long_text_is_kept_when_asked(encoder: Encoder) -> None:
+    long = "Penguins live in the south. " * 100 + "The treaty was signed in Vienna."
+    (start,), (end,) = encoder.tokenize([long]), encoder.tokenize([long], keep="end")
+    (short,) = encoder.tokenize(["The treaty was signed in Vienna."])
+    assert start.count == end.count > encoder.max_tokens == len(start.ids) == len(end.ids)
+    assert end.ids[-len(short.ids) + 1 :].tolist() == short.ids[1:].tolist()
+    assert (start.ids[0], start.ids[-1]) == (end.ids[0], end.ids[-1]) == (short.ids[0], short.ids[-1])
+
+
+def test_unknown_prompt_is_refused_with_the_known_ones(encoder: Encoder) -> None:
+    with pytest.raises(InvalidInput, match="no prompt 'title'") as refusal:
+        encoder.tokenize(["cat"], "title")
+    assert refusal.value.expected == "passage, query"
