@@ -12,5 +12,6 @@ def unit_rows(vectors: NDArray[np.float32], dimension: int | None = None) -> NDA
     Source: Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022.
     """
     rows = np.asarray(vectors[:, :dimension], dtype=np.float32)
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]  # (n, 1)
-    return rows / np.where(lengths > 0, lengths, np.float32(1))
+    lengths: NDArray[np.float32] = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    lengths[lengths == 0] = 1
+    return rows / lengths[:, None]
