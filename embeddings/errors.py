@@ -5,6 +5,7 @@ answers in one place (HTTP status in brackets).
 
     FootnoteError
     ├── InvalidInput          a value that breaks the contract                     [422]
+    │   └── TextTooLong       more tokens than the model sees, and no leave to cut [422]
     ├── NotFound              a collection, document, version or key               [404]
     ├── Conflict              the name is taken, or the state forbids it           [409]
     ├── TooLarge              above a size limit                                   [413]
@@ -42,6 +43,24 @@ class FootnoteError(Exception):
 
 class InvalidInput(FootnoteError):
     code = "invalid_input"
+
+
+class TextTooLong(InvalidInput):
+    """index: of the text among those given; tokens: its own, with prompt and special tokens."""
+
+    code = "text_too_long"
+
+    def __init__(self, index: int, tokens: int, max_tokens: int) -> None:
+        super().__init__(
+            f"text {index} has {tokens} tokens; the model sees at most {max_tokens}",
+            field=f"texts[{index}]",
+            found=f"{tokens} tokens",
+            expected=f"at most {max_tokens} tokens",
+            next_step="send it in parts, or ask for it to be cut",
+        )
+        self.index = index
+        self.tokens = tokens
+        self.max_tokens = max_tokens
 
 
 class NotFound(FootnoteError):
