@@ -6,13 +6,15 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 SERVING := $(VENV)/.serving
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help setup setup-dev run test lint format bench models locks
+.PHONY: help setup setup-dev run test lint format bench bench-encoder soak models locks
 
 help:
 	@echo "make setup      serving only, into $(VENV)"
 	@echo "make setup-dev  serving, training, evaluation, tests and lint"
 	@echo "make run        the service with its guide, on loopback"
 	@echo "make test | lint | format | bench"
+	@echo "make bench-encoder  the encoder against its peers, into the guide"
+	@echo "make soak       64 clients for 5 minutes"
 	@echo "make models     convert the bundled encoder again"
 	@echo "make locks      pin the newest allowed versions"
 
@@ -54,6 +56,13 @@ format: setup-dev
 
 bench: setup-dev
 	$(BIN)/python -m tests.benchmarks
+
+# Wants a quiet machine; installs the peers into .bench at first.
+bench-encoder: setup-dev
+	$(BIN)/python -m tests.benchmarks encoder --guide
+
+soak: setup-dev
+	$(BIN)/python -m tests.benchmarks soak
 
 models: setup-dev
 	$(BIN)/footnote models build-bundled

@@ -1,24 +1,38 @@
-"""Run benchmarks by name, or all, and print their figures: one line of JSON each."""
+"""Run a benchmark by name, or all but the soak, and print its figures: one line of JSON each."""
 
 import json
-import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from tests.benchmarks import encoding, service
+from tests.benchmarks import encoder_speed, service, soak
 
-BENCHMARKS: Mapping[str, Callable[[], Mapping[str, object]]] = {
-    "encoding": encoding.measure,
-    "service": service.measure,
+
+class Benchmark(NamedTuple):
+    """How to measure with the given options, and how to declare them."""
+
+    measure: Callable[[Namespace], Mapping[str, object]]
+    add_arguments: Callable[[ArgumentParser], None]
+
+
+BENCHMARKS = {
+    "service": Benchmark(service.measure, service.add_arguments),
+    "encoder": Benchmark(encoder_speed.measure, encoder_speed.add_arguments),
+    "soak": Benchmark(soak.measure, soak.add_arguments),
 }
+BY_DEFAULT = ("service", "encoder")
 
 
-def main(names: list[str]) -> None:
-    unknown = [name for name in names if name not in BENCHMARKS]
-    if unknown:
-        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    for name in names or BENCHMARKS:
-        print(json.dumps({"benchmark": name, **BENCHMARKS[name]()}), flush=True)
+def main() -> None:
+    parser = ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="name")
+    for name, benchmark in BENCHMARKS.items():
+        benchmark.add_arguments(commands.add_parser(name))
+    arguments = parser.parse_args()
+    for name in (arguments.name,) if arguments.name else BY_DEFAULT:
+        options = arguments if arguments.name else parser.parse_args([name])
+        print(json.dumps({"benchmark": name, **BENCHMARKS[name].measure(options)}), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

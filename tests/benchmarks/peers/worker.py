@@ -1,0 +1,102 @@
+"""Serve one encoder to the benchmark, in that encoder's own environment: a line of JSON each way.
+
+    python worker.py ADAPTER
+
+ADAPTER names a module beside this one with `load(model, variant, threads)`, which returns a function from
+texts to rows. Only the standard library and NumPy are imported here: nothing else is in all environments.
+Times are taken on this side of the pipe.
+"""
+
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+class Session:
+    """A loaded encoder and the texts it was told of. Each public method is a command."""
+
+    def __init__(self, adapter: str) -> None:
+        self._adapter = adapter
+        self._encode: Encode | None = None
+        self._texts: dict[str, list[str]] = {}
+
+    def load(self, model: str, variant: str, threads: int) -> Mapping[str, object]:
+        """Open the model; seconds: with the imports."""
+        started = time.perf_counter()
+        self._encode = importlib.import_module(self._adapter).load(Path(model), variant, threads)
+        return {"seconds": time.perf_counter() - started}
+
+    def texts(self, name: str, path: str) -> Mapping[str, object]:
+        """Read a JSON list of texts and keep it by name."""
+        self._texts[name] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {"texts": len(self._texts[name])}
+
+    def encode(self, texts: str) -> Mapping[str, object]:
+        """Encode all texts of a name in one call; seconds of the call."""
+        started = time.perf_counter()
+        rows = self._run(self._texts[texts])
+        return {"seconds": time.perf_counter() - started, "rows": len(rows)}
+
+    def singles(self, texts: str, calls: int, skip: int = 0) -> Mapping[str, object]:
+        """Encode one text a call, going round the texts of a name; seconds of each call."""
+        chosen = self._texts[texts]
+        seconds = []
+        for call in range(skip, skip + calls):
+            started = time.perf_counter()
+            self._run([chosen[call % len(chosen)]])
+            seconds.append(time.perf_counter() - started)
+        return {"seconds": seconds}
+
+    def vectors(self, texts: str, path: str) -> Mapping[str, object]:
+        """Write the rows of the texts of a name as .npy."""
+        rows = self._run(self._texts[texts])
+        np.save(path, np.asarray(rows, dtype=np.float32))
+        return {"rows": len(rows)}
+
+    def memory(self) -> Mapping[str, object]:
+        """The largest resident size so far, in MB."""
+        return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+    def _run(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self._encode is None:
+            raise RuntimeError("no model is loaded; send the command `load` first")
+        return self._encode(texts)
+
+
+def answer(session: Session, line: str) -> Mapping[str, object]:
+    """Run the command of a line; what failed is told as `error`, not raised."""
+    try:
+        request: dict[str, Any] = json.loads(line)
+        command = request.pop("command")
+        if command.startswith("_"):
+            raise ValueError(f"no command {command!r}")
+        return dict(getattr(session, command)(**request))
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def main() -> None:
+    # Libraries print to standard output at will: it becomes standard error for them.
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    session = Session(sys.argv[1])
+    for line in sys.stdin:
+        replies.write(json.dumps(answer(session, line)) + "\n")
+        replies.flush()
+    # Engines leave threads behind that keep some interpreters from ending.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
