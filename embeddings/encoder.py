@@ -23,10 +23,10 @@ from embeddings.tokens import (
 )
 from embeddings.vectors import unit_rows
 
-# Rows times longest row of one run of the graph. For MiniLM on two threads, 128 texts of 17,664 tokens took
-# as long at any budget from 512 to 4,096, but the process peaked at 156 MB resident with 1,024, 199 MB with
-# 2,048 and 280 MB with 4,096.
-BATCH_TOKENS = 2_048
+# Rows times longest row of one run of the graph. What counts is that a layer's states stay near the
+# processor: two threads with a session each gave 36.6k tokens a second with 256, 35.2k with 512, 31.8k with
+# 1,024 and 29.9k with 2,048 (SciFact abstracts, all-MiniLM-L6-v2).
+BATCH_TOKENS = 256
 
 
 class Encoder:
