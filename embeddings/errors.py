@@ -13,7 +13,7 @@ answers in one place (HTTP status in brackets).
     ├── Unreadable            the right type, but broken, encrypted or empty       [422]
     ├── Unauthenticated       no key, or an unknown one                            [401]
     ├── Forbidden             a key without the scope                              [403]
-    ├── Overloaded            queues are full; try again later                     [503]
+    ├── Overloaded            a full queue [429], or not able to serve just now    [503]
     ├── StorageFull           the disk took no more                                [507]
     └── ModelDamaged          an artifact whose files or figures are wrong         [500]
 """
@@ -92,7 +92,22 @@ class Forbidden(FootnoteError):
 
 
 class Overloaded(FootnoteError):
+    """retry_after_s: seconds until a full queue has room again; None where nothing is known of the time."""
+
     code = "overloaded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        found: str | None = None,
+        expected: str | None = None,
+        next_step: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message, field=field, found=found, expected=expected, next_step=next_step)
+        self.retry_after_s = retry_after_s
 
 
 class StorageFull(FootnoteError):

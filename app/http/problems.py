@@ -70,12 +70,17 @@ class Problem(Struct, frozen=True, omit_defaults=True):
         str | None, Meta(description="What is accepted", examples=["a whole number from 1 to 1000"])
     ] = None
     next: Annotated[str | None, Meta(description="What to do")] = None
+    retry_after_s: Annotated[
+        int | None, Meta(description="Seconds until it is worth trying again, as in the header Retry-After")
+    ] = None
 
 
 def status_of(error: FootnoteError) -> int:
     """The HTTP status of an expected failure."""
     if isinstance(error, MalformedBody):
         return 400
+    if retry_after_s_of(error) is not None:
+        return 429
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
@@ -90,7 +95,13 @@ def problem_of(error: FootnoteError) -> Problem:
         found=error.found,
         expected=error.expected,
         next=error.next_step,
+        retry_after_s=retry_after_s_of(error),
     )
+
+
+def retry_after_s_of(error: FootnoteError) -> int | None:
+    """When a queue that is full expects to have room; None for other failures."""
+    return error.retry_after_s if isinstance(error, Overloaded) else None
 
 
 def internal_problem() -> Problem:
@@ -116,12 +127,17 @@ def describe_failure(error: BaseException) -> Problem:
 
 def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
     """Answer with a problem."""
-    extra = dict(headers or {})
-    if problem.status == 401:
-        extra["WWW-Authenticate"] = "Bearer"
-    if problem.status == 503:
-        extra["Retry-After"] = str(RETRY_AFTER_S)
+    extra = headers_of(problem) | (headers or {})
     return Response(problem, status_code=problem.status, media_type=PROBLEM_MEDIA_TYPE, headers=extra)
+
+
+def headers_of(problem: Problem) -> dict[str, str]:
+    """What a problem says in headers as well, in whatever form its body is."""
+    if problem.status == 401:
+        return {"WWW-Authenticate": "Bearer"}
+    if problem.retry_after_s is not None:
+        return {"Retry-After": str(problem.retry_after_s)}
+    return {"Retry-After": str(RETRY_AFTER_S)} if problem.status == 503 else {}
 
 
 # Any route can meet a malformed request, a missing key, a wrong value and a service that is not yet ready.

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.http.problems import problem_of, status_of
+from app.http.problems import problem_of, respond, status_of
 from app.resources import Resources
 from embeddings import errors
 from tests.app.http.conftest import application_of, assert_problem, connect
@@ -45,3 +45,15 @@ def test_status_is_the_one_of_the_error_tree(kind: type[errors.FootnoteError], s
     problem = problem_of(error)
     assert (status_of(error), problem.status, problem.detail) == (status, status, "what happened")
     assert (problem.field, problem.found, problem.expected, problem.next) == ("limit", "0", "1", "send 1")
+
+
+def test_full_queue_says_when_to_come_back() -> None:
+    problem = problem_of(errors.Overloaded("the queue is full", retry_after_s=7))
+    assert (problem.status, problem.retry_after_s) == (429, 7)
+    assert respond(problem).headers["Retry-After"] == "7"
+
+
+def test_service_that_stops_promises_no_room_later() -> None:
+    problem = problem_of(errors.Overloaded("the service is stopping"))
+    assert (problem.status, problem.retry_after_s) == (503, None)
+    assert respond(problem).headers["Retry-After"] == "1"
