@@ -161,9 +161,10 @@ def _vectors(worker: Worker) -> NDArray[np.float32]:
 def _time_rounds(
     plan: Plan, workers: Mapping[str, Worker], figures: Mapping[str, Figures], sets: Mapping[str, TextSet]
 ) -> Graph:
-    graph, encoders = Graph(), [Encoder.load(BUNDLED_ENCODER) for _ in range(plan.threads)]
-    batch = [text.ids for text in encoders[0].tokenize(sets["tokens_128"].texts[:8], "")]
-    graph_speed(encoders, batch, runs=1)
+    graph, encoder = Graph(), Encoder.load(BUNDLED_ENCODER, threads=1)
+    batch = [text.ids for text in encoder.tokenize(sets["tokens_128"].texts[:8], "")]
+    runs = len(sets["tokens_128"].texts) // 4
+    graph_speed(encoder, plan.threads, batch, runs=2)
     for number in range(plan.rounds):
         print(f"round {number + 1} of {plan.rounds}", file=sys.stderr)
         for texts in TIMED_SETS:
@@ -171,7 +172,7 @@ def _time_rounds(
                 seconds = worker.ask("encode", texts=texts)["seconds"]
                 figures[name].seconds.setdefault(texts, []).append(seconds)
         graph.clock_ghz.append(measure_clock_ghz())
-        graph.tokens_per_second.append(graph_speed(encoders, batch, runs=len(sets["tokens_128"].texts) // 16))
+        graph.tokens_per_second.append(graph_speed(encoder, plan.threads, batch, runs))
     return graph
 
 

@@ -18,8 +18,8 @@ _SECTION = """{heading}
 
 Footnote's bundled encoder against other libraries with the same weights, all-MiniLM-L6-v2, on
 {machine}. Each peer runs in an environment of its own, with all cores, batches of 32, the same
-first 256 tokens of each text, and its own way of sorting by length. All stay loaded and take turns; the figures
-are medians of {rounds} rounds. Tokens are those that the model sees. The texts are {sets}.
+first 256 tokens of each text, and its own way of sorting by length. All stay loaded and take turns; the
+figures are medians of {rounds} rounds. Tokens are those that the model sees. The texts are {sets}.
 
 | tokens a second | abstracts | claims | mix | Footnote is faster on the mix by |
 |---|---|---|---|---|

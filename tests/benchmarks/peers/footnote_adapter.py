@@ -1,5 +1,6 @@
-"""Footnote's own encoder, as its command line and its service run it. No variants."""
+"""Footnote's bundled encoder behind its queue, as the service runs it. It has no variants."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,13 +9,17 @@ from numpy.typing import NDArray
 
 from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.encoder import Encoder
+from embeddings.engine import EncoderEngine, Lane
+from embeddings.vectors import unit_rows
 
 
 def load(model: Path, variant: str, threads: int) -> Callable[[Sequence[str]], NDArray[np.float32]]:
-    """model: unused, the bundled one is measured."""
-    encoder = Encoder.load(BUNDLED_ENCODER, threads)
+    """model: the peers' one, which is not used."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as in the service: the workers tokenise themselves
+    engine = EncoderEngine(Encoder.load(BUNDLED_ENCODER, threads=1), workers=threads)
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        return encoder.encode(texts, "")
+        lane = Lane.QUERY if len(texts) == 1 else Lane.BULK
+        return unit_rows(engine.submit(texts, prompt="", lane=lane).result().vectors)
 
     return encode
