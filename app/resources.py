@@ -22,6 +22,7 @@ from app.services.search import SearchService
 from app.settings import Settings
 from embeddings.artifact import MANIFEST, TOKENIZER
 from embeddings.encoder import Encoder
+from embeddings.engine import EncoderEngine
 from embeddings.errors import InvalidInput
 from generation.answering import Answerer
 from generation.artifact import BUNDLED_DECODER
@@ -51,6 +52,7 @@ class Resources:
     settings: Settings
     database: Database
     models: Models
+    encoding: Encoding
     indexes: Indexes
     collections: CollectionService
     documents: DocumentService
@@ -90,13 +92,15 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
     try:
         yield resources
     finally:
+        await to_thread.run_sync(resources.encoding.engine.close)
         await to_thread.run_sync(resources.answers.close)
         await database.close()
 
 
 def load_models(settings: Settings) -> Models:
     """The models that the settings name. Raises ModelDamaged."""
-    encoder = Encoder.load(settings.encoder, settings.threads)
+    # One thread for a run: as many runs as there may be threads go on at a time.
+    encoder = Encoder.load(settings.encoder, threads=1)
     return Models(encoder, settings.encoder / TOKENIZER, _load_answerer(settings))
 
 
@@ -109,7 +113,7 @@ def _load_answerer(settings: Settings) -> Answerer:
 
 
 def _compose(settings: Settings, database: Database, models: Models) -> Resources:
-    encoding = Encoding(models.encoder)
+    encoding = Encoding(models.encoder, _engine(settings, models.encoder))
     indexes = Indexes(database, encoding)
     collections = CollectionService(database, models.encoder.max_tokens - SPECIAL_TOKENS)
     search = SearchService(database, encoding, indexes, settings)
@@ -117,6 +121,7 @@ def _compose(settings: Settings, database: Database, models: Models) -> Resource
         settings=settings,
         database=database,
         models=models,
+        encoding=encoding,
         indexes=indexes,
         collections=collections,
         documents=DocumentService(database, Ingest(database, encoding, models.tokenizer), settings),
@@ -124,6 +129,12 @@ def _compose(settings: Settings, database: Database, models: Models) -> Resource
         answers=AnswerService(search, collections, models.answerer, settings),
         keys=KeyService(database),
     )
+
+
+def _engine(settings: Settings, encoder: TextEncoder) -> EncoderEngine:
+    # The tokenizers' own threads would run beside the engine's, and not give way as those of its bulk lane.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    return EncoderEngine(encoder, settings.threads, settings.max_waiting_texts, settings.max_waiting_queries)
 
 
 def _make_home(home: Path) -> None:

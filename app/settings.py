@@ -50,6 +50,10 @@ class Settings:
     max_batch_documents: int = _number(1000, 1, 1_000_000)
     max_query_chars: int = _number(4000, 1, 1_000_000)
     max_limit: int = _number(1000, 1, 100_000)
+    # A minute of passages of 200 tokens on two cores; a client that waits for longer has given up by then.
+    max_waiting_texts: int = _number(10_000, 1, 10_000_000)
+    # A second of questions on two cores.
+    max_waiting_queries: int = _number(2000, 1, 1_000_000)
     busy_timeout_s: int = _number(10, 0, 3600)
 
     @property

@@ -76,6 +76,10 @@ class AnswerReply(Struct, frozen=True):
     hits: list[HitReply]
     model: Annotated[str | None, Meta(description="The decoder that was asked")]
     took_ms: float
+    question_truncated: Annotated[
+        bool,
+        Meta(description="The question is too long for the encoder: dense search saw only its beginning"),
+    ]
 
     @classmethod
     def of(cls, output: AnswerOutput, explain: bool) -> "AnswerReply":
@@ -90,6 +94,7 @@ class AnswerReply(Struct, frozen=True):
             hits=[HitReply.of(hit, explain) for hit in output.search.hits],
             model=answer.model,
             took_ms=output.took_ms,
+            question_truncated=output.search.query_truncated,
         )
 
 

@@ -53,7 +53,7 @@ class AnswerController(Controller):
                 generate_examples=False,
                 description="The answer",
             ),
-            **problem_responses(404, 415),
+            **problem_responses(404, 415, 429),
         },
     )
     async def answer(

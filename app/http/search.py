@@ -22,7 +22,7 @@ class SearchController(Controller):
         scope=Scope.READ,
         status_code=200,
         summary="Search",
-        responses=problem_responses(404, 415),
+        responses=problem_responses(404, 415, 429),
     )
     async def search(
         self, name: CollectionName, data: JSONBody[SearchRequest], resources: NamedDependency[Resources]

@@ -112,6 +112,9 @@ class SearchReply(Struct, frozen=True):
     query: str
     mode: SearchMode
     took_ms: float
+    query_truncated: Annotated[
+        bool, Meta(description="The query is too long for the encoder: dense search saw only its beginning")
+    ]
     hits: list[HitReply]
     fusion: FusionReply | UnsetType = UNSET
 
@@ -121,4 +124,4 @@ class SearchReply(Struct, frozen=True):
         weights = output.weights
         fusion = FusionReply(weights.dense, weights.lexical, list(weights.reasons)) if weights else UNSET
         hits = [HitReply.of(hit, explain) for hit in output.hits]
-        return cls(output.query, output.mode, output.took_ms, hits, fusion)
+        return cls(output.query, output.mode, output.took_ms, output.query_truncated, hits, fusion)

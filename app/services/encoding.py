@@ -1,44 +1,37 @@
-"""Encoding beside the event loop: queries at once, passages in modest batches of which one runs at a time.
+"""The encoder in service, for coroutines: everything that the service encodes goes through one queue."""
 
-A query so never waits for more than the processor: at worst it shares the cores with one passage batch.
-"""
-
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from numpy.typing import NDArray
 
-from embeddings.tokens import TokenizedText
+from embeddings.artifact import EncoderSpec, ModelManifest
+from embeddings.engine import Embedded, EncoderEngine, Lane, TokenEncoder
+from embeddings.errors import InvalidInput
+from embeddings.tokens import Keep
+from embeddings.vectors import unit_rows
 
-# About 13,000 tokens, 0.6 s on two cores: short enough for cancellation and fair turns between two ingests.
-PASSAGE_BATCH = 64
-# More would only share the same cores; the rest wait in the order of arrival.
-CONCURRENT_QUERIES = 4
+# Texts up to this much are a question or a few, some 6 ms of one core: they go with the queries, and may so
+# keep the next one waiting for as long. More than this is bulk.
+MAX_QUERY_LANE_TEXTS = 8
+MAX_QUERY_LANE_CHARS = 500
+# Rows that are scaled where they are, in a third of a millisecond; more would hold up the event loop.
+MAX_ROWS_ON_LOOP = 128
 
 
-class TextEncoder(Protocol):
+class TextEncoder(TokenEncoder, Protocol):
     """What the service asks of an encoder: the ONNX one, or the hashing one of the tests. Thread-safe."""
+
+    manifest: ModelManifest
+    spec: EncoderSpec
 
     @property
     def model_id(self) -> str:
         """Name and weights; two models never share one."""
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-
-    @property
-    def max_tokens(self) -> int:
-        """Tokens of a text that the model sees, special tokens included."""
-
-    def encode(self, texts: Sequence[str], prompt: Literal["query", "passage"]) -> NDArray[np.float32]:
-        """Unit rows (len(texts), dimension)."""
-
-    def tokenize(self, texts: Sequence[str]) -> Sequence[TokenizedText]:
-        """The token ids of each text, cut to what the model sees."""
 
     def vocabulary_coverage(self, text: str) -> float:
         """Share of the words that the model knows, 0 to 1."""
@@ -46,12 +39,16 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncodedQuery:
-    """vector: (dimension,) unit float32; coverage: share of the question's words that the encoder knows, 0
-    to 1.
+    """A question as a vector.
+
+    vector: (dimension,) unit float32; coverage: share of the question's words that the encoder knows, 0 to 1;
+    token_count: with prompt and special tokens; truncated: the model saw only the beginning of the question.
     """
 
     vector: NDArray[np.float32]
     coverage: float
+    token_count: int
+    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,32 +59,96 @@ class EncodedPassages:
     truncated: tuple[bool, ...]
 
 
-class Encoding:
-    """The encoder in service, for coroutines."""
+@dataclass(frozen=True, slots=True)
+class EmbeddedTexts:
+    """vectors: (n, dimensions asked for) float32; token_counts: before a text was cut; truncated: whether it
+    was.
+    """
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    vectors: NDArray[np.float32]
+    token_counts: tuple[int, ...]
+    truncated: tuple[bool, ...]
+
+
+class Encoding:
+    """The encoder in service. A coroutine that is cancelled takes its texts out of the queue."""
+
+    def __init__(self, encoder: TextEncoder, engine: EncoderEngine) -> None:
         self.encoder = encoder
-        self._queries = CapacityLimiter(CONCURRENT_QUERIES)
-        self._passages = CapacityLimiter(1)
+        self.engine = engine
 
     async def query(self, text: str) -> EncodedQuery:
-        """Encode a question."""
-        return await to_thread.run_sync(self._encode_query, text, limiter=self._queries)
+        """Encode a question. Raises Overloaded."""
+        running = asyncio.wrap_future(self.engine.submit([text], prompt="query", lane=Lane.QUERY))
+        try:
+            coverage = await to_thread.run_sync(self.encoder.vocabulary_coverage, text)
+            embedded = await running
+        finally:
+            running.cancel()
+        vector = unit_rows(embedded.vectors)[0]
+        return EncodedQuery(vector, coverage, embedded.token_counts[0], embedded.truncated[0])
 
     async def passages(self, texts: Sequence[str]) -> EncodedPassages:
-        """Encode the texts of chunks, one batch after the other."""
-        vectors = np.empty((len(texts), self.encoder.dimension), dtype=np.float16)
-        truncated: list[bool] = []
-        for start in range(0, len(texts), PASSAGE_BATCH):
-            batch = texts[start : start + PASSAGE_BATCH]
-            encoded = await to_thread.run_sync(self._encode_batch, batch, limiter=self._passages)
-            vectors[start : start + len(batch)] = encoded.vectors
-            truncated += encoded.truncated
-        return EncodedPassages(vectors, tuple(truncated))
+        """Encode the texts of chunks, which wait for their turn however many they are.
 
-    def _encode_query(self, text: str) -> EncodedQuery:
-        return EncodedQuery(self.encoder.encode([text], "query")[0], self.encoder.vocabulary_coverage(text))
+        Raises Overloaded when the service stops.
+        """
+        embedded = await asyncio.wrap_future(
+            self.engine.submit(texts, prompt="passage", lane=Lane.BULK, refusable=False)
+        )
+        vectors = await to_thread.run_sync(_half_unit_rows, embedded.vectors)
+        return EncodedPassages(vectors, embedded.truncated)
 
-    def _encode_batch(self, texts: Sequence[str]) -> EncodedPassages:
-        vectors = self.encoder.encode(texts, "passage").astype(np.float16)
-        return EncodedPassages(vectors, tuple(text.truncated for text in self.encoder.tokenize(texts)))
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        prompt: str = "",
+        truncate: bool,
+        keep: Keep = "start",
+        dimensions: int | None = None,
+        normalize: bool = True,
+    ) -> EmbeddedTexts:
+        """Encode what a client sent.
+
+        truncate: whether an over-long text may lose what is not its `keep`; dimensions: None, the full
+        length, or a smaller one that the model was trained for; normalize: to unit rows.
+        Raises InvalidInput for another dimension or an unknown prompt, TextTooLong, and Overloaded.
+        """
+        self._check_dimensions(dimensions)
+        embedded = await asyncio.wrap_future(
+            self.engine.submit(
+                texts, prompt=prompt, lane=_lane(texts), keep=keep, refuse_truncation=not truncate
+            )
+        )
+        vectors = await _finish(embedded, dimensions, normalize)
+        return EmbeddedTexts(vectors, embedded.token_counts, embedded.truncated)
+
+    def _check_dimensions(self, dimensions: int | None) -> None:
+        offered = (self.encoder.dimension, *self.encoder.spec.matryoshka_dimensions)
+        if dimensions is not None and dimensions not in offered:
+            expected = " or ".join(map(str, offered))
+            raise InvalidInput(
+                f"{self.encoder.model_id} gives vectors of {expected} numbers, not of {dimensions}",
+                field="dimensions",
+                found=str(dimensions),
+                expected=expected,
+                next_step="leave `dimensions` out, or use a model that was trained to be cut to it",
+            )
+
+
+def _lane(texts: Sequence[str]) -> Lane:
+    small = len(texts) <= MAX_QUERY_LANE_TEXTS and sum(map(len, texts)) <= MAX_QUERY_LANE_CHARS
+    return Lane.QUERY if small else Lane.BULK
+
+
+async def _finish(embedded: Embedded, dimensions: int | None, normalize: bool) -> NDArray[np.float32]:
+    if not normalize:
+        return embedded.vectors[:, :dimensions]
+    if len(embedded.vectors) <= MAX_ROWS_ON_LOOP:
+        return unit_rows(embedded.vectors, dimensions)
+    return await to_thread.run_sync(unit_rows, embedded.vectors, dimensions)
+
+
+def _half_unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float16]:
+    return unit_rows(vectors).astype(np.float16)

@@ -37,15 +37,19 @@ class SearchService:
         self._settings = settings
 
     async def search(self, collection: str, wanted: SearchInput) -> SearchOutput:
-        """The best hits for a query. Raises InvalidInput, and NotFound for the collection."""
+        """The best hits for a query.
+
+        Raises InvalidInput, NotFound for the collection, and Overloaded when too many queries wait.
+        """
         started = time.perf_counter()
-        request = await self._request(wanted)
+        request, truncated = await self._request(wanted)
         ranked, rows = await self._search_and_read(collection, request)
         hits = tuple(_hit(chunk, rows[chunk.chunk_id]) for chunk in ranked.chunks)
         took_ms = (time.perf_counter() - started) * 1000
-        return SearchOutput(wanted.query, wanted.mode, hits, ranked.weights, took_ms)
+        return SearchOutput(wanted.query, wanted.mode, hits, ranked.weights, took_ms, truncated)
 
-    async def _request(self, wanted: SearchInput) -> SearchRequest:
+    async def _request(self, wanted: SearchInput) -> tuple[SearchRequest, bool]:
+        """What the index is asked, and whether the encoder saw only a part of the query."""
         self._check(wanted)
         request = SearchRequest(
             query=wanted.query,
@@ -55,9 +59,9 @@ class SearchService:
             filter=None if wanted.filter is None else parse_filter(wanted.filter),
         )
         if wanted.mode == SearchMode.LEXICAL:
-            return request
+            return request, False
         encoded = await self._encoding.query(wanted.query)
-        return replace(request, vector=encoded.vector, coverage=encoded.coverage)
+        return replace(request, vector=encoded.vector, coverage=encoded.coverage), encoded.truncated
 
     async def _search_and_read(self, collection: str, request: SearchRequest) -> tuple[RankedList, _Rows]:
         """Rank, and read the hits from SQL.

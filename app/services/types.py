@@ -204,8 +204,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchOutput:
-    """Hits, best first. weights: how hybrid mode trusted its sides; None in the other modes. took_ms:
-    milliseconds.
+    """Hits, best first.
+
+    weights: how hybrid mode trusted its sides; None in the other modes. took_ms: milliseconds.
+    query_truncated: the encoder saw only the beginning of the query; the word index saw all of it.
     """
 
     query: str
@@ -213,6 +215,7 @@ class SearchOutput:
     hits: tuple[Hit, ...]
     weights: FusionWeights | None
     took_ms: float
+    query_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

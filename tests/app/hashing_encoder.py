@@ -2,7 +2,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from embeddings.tokens import TokenizedText
+from embeddings.artifact import ArtifactFile, EncoderSpec, ModelManifest
+from embeddings.tokens import Keep, TokenIds, TokenizedText
 
 WORD = re.compile(r"\w+")
 
@@ -25,27 +25,45 @@ class HashingEncoder:
         self.model_id = model_id
         self.dimension = dimension
         self.max_tokens = max_tokens
+        self.spec = EncoderSpec(dimension, max_tokens, pooling="mean")
+        self.manifest = ModelManifest(
+            name=model_id.partition("@")[0],
+            kind="encoder",
+            source="tests",
+            licence="Apache-2.0",
+            precision="fp32",
+            files={"model.onnx": ArtifactFile(size_bytes=0, sha256="0" * 64)},
+            encoder=self.spec,
+        )
         self.encoded: list[str] = []
 
-    def encode(self, texts: Sequence[str], prompt: Literal["query", "passage"]) -> NDArray[np.float32]:
+    def tokenize(self, texts: Sequence[str], prompt: str, keep: Keep) -> list[TokenizedText]:
         if prompt == "passage":
             self.encoded += texts
-        rows = np.stack([self._bag_of_words(text) for text in texts])
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return [
+            self._fit(np.asarray(list(map(_hash, WORD.findall(t.lower()))), np.int32), keep) for t in texts
+        ]
 
-    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
-        counts = [len(WORD.findall(text)) for text in texts]
-        return [TokenizedText(np.zeros(min(n, self.max_tokens), np.int32), n) for n in counts]
+    def run(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+        return np.stack([self._bag_of_words(ids) for ids in batch])
 
     def vocabulary_coverage(self, text: str) -> float:
         return 1.0 if text.isascii() else 0.0
 
-    def _bag_of_words(self, text: str) -> NDArray[np.float32]:
+    def _fit(self, ids: TokenIds, keep: Keep) -> TokenizedText:
+        kept = ids[: self.max_tokens] if keep == "start" else ids[-self.max_tokens :]
+        return TokenizedText(kept, len(ids))
+
+    def _bag_of_words(self, ids: TokenIds) -> NDArray[np.float32]:
         row = np.full(self.dimension, 1e-3, dtype=np.float32)
-        for word in WORD.findall(text.lower()):
-            digest = hashlib.sha256(word.encode()).digest()
-            row[digest[0] % self.dimension] += 1 if digest[1] % 2 else -1
+        for word in ids.tolist():
+            row[word // 2 % self.dimension] += 1 if word % 2 else -1
         return row
+
+
+def _hash(word: str) -> int:
+    digest = hashlib.sha256(word.encode()).digest()
+    return 2 * digest[0] + digest[1] % 2
 
 
 def write_word_tokenizer(folder: Path) -> Path:
