@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from embeddings.artifact import TOKENIZER, EncoderSpec, ModelManifest, load_manifest
+from embeddings.artifact import GOLDEN, TOKENIZER, EncoderSpec, ModelManifest, load_manifest
 from embeddings.batching import token_budget_batches
 from embeddings.coverage import VocabularyCoverage
 from embeddings.errors import ModelDamaged
+from embeddings.golden import GoldenVectors, first_faithful
+from embeddings.sessions import SessionOpener, open_session
 from embeddings.tokens import (
     Keep,
     TextTokenizer,
@@ -42,10 +43,12 @@ class Encoder:
         self.spec = spec
 
     @classmethod
-    def load(cls, directory: Path, threads: int = 1) -> Self:
-        """Open a verified artifact directory. threads: CPU threads of one run of the graph.
+    def load(cls, directory: Path, threads: int = 1, opener: SessionOpener = open_session) -> Self:
+        """Open a verified artifact directory and check what it gives against its golden vectors.
 
-        Raises ModelDamaged when a file differs from the manifest or the artifact is not an encoder.
+        threads: CPU threads of one run of the graph; opener: what opens the graph.
+        Raises ModelDamaged when a file differs from the manifest, the artifact is not an encoder, or this
+        processor gives other vectors.
         """
         manifest = load_manifest(directory)
         if manifest.encoder is None:
@@ -55,8 +58,15 @@ class Encoder:
                 expected="an encoder's manifest",
                 next_step="point the setting at an encoder's directory",
             )
-        session = _open_session(directory / manifest.weights, threads)
-        return cls(session, read_tokenizer(directory / TOKENIZER), manifest, manifest.encoder)
+        tokenizer, spec = read_tokenizer(directory / TOKENIZER), manifest.encoder
+
+        def opened(exact: bool) -> Self:
+            session = opener(directory / manifest.weights, threads, exact)
+            return cls(session, tokenizer, manifest, spec)
+
+        if GOLDEN not in manifest.files:
+            return opened(exact=False)
+        return first_faithful(GoldenVectors.read(directory), directory, opened)
 
     @property
     def model_id(self) -> str:
@@ -113,13 +123,3 @@ class Encoder:
     def vocabulary_coverage(self, text: str) -> float:
         """Share of the text's words that the tokenizer knows well, 0 to 1; low: out of its depth."""
         return self._coverage.share(without_surrogates(text))
-
-
-def _open_session(path: Path, threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # The memory arena stays on: without it the peak was 441 MB instead of 199. Threads that spin while they
-    # wait took 40 % of the CPU time from everybody else.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
