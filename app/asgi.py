@@ -13,12 +13,16 @@ from app.http.answers import AnswerController
 from app.http.collections import CollectionController
 from app.http.documents import DocumentController
 from app.http.health import HealthController
+from app.http.openai_embeddings import EmbeddingController
+from app.http.openai_models import ModelController
 from app.http.openapi import openapi_config
 from app.http.opening import Opening, ResourcesOpener, log_failure, provide_resources
 from app.http.page import add_security_headers, assets_router, index
 from app.http.refusals import EXCEPTION_HANDLERS
 from app.http.request import StrictRequest
 from app.http.search import SearchController
+from app.http.tei_embed import TEIController
+from app.http.tei_info import TEIInfoController
 from app.resources import open_resources
 from app.settings import Settings, load_settings
 
@@ -36,7 +40,7 @@ def create_app(
     settings = load_settings() if settings is None else settings
     opening = Opening(opener or partial(open_resources, settings), on_failure)
     return Litestar(
-        route_handlers=[HealthController, _api(), index, assets_router()],
+        route_handlers=[HealthController, _api(), TEIController, TEIInfoController, index, assets_router()],
         state=State({"opening": opening}),
         lifespan=[opening.lifespan],
         dependencies={"resources": Provide(provide_resources, sync_to_thread=False)},
@@ -51,8 +55,9 @@ def create_app(
 
 
 def _api() -> Router:
-    controllers = [CollectionController, DocumentController, SearchController, AnswerController]
-    return Router("/v1", route_handlers=controllers, guards=[reject_unknown_parameters])
+    own = [CollectionController, DocumentController, SearchController, AnswerController]
+    openai = [EmbeddingController, ModelController]
+    return Router("/v1", route_handlers=[*own, *openai], guards=[reject_unknown_parameters])
 
 
 def _version() -> str:

@@ -16,8 +16,9 @@ DESCRIPTION = """\
 Semantic search and question answering with footnotes.
 
 Offsets are Unicode code points into the stored text of a document version, half-open. Every failure is a
-problem-details object (RFC 9457) that says what was found, what is expected and what to do next. Reading is
-open while the service listens on loopback; writing needs a key.
+problem-details object (RFC 9457) that says what was found, what is expected and what to do next; routes that
+other servers' clients call answer in those servers' form. Reading is open while the service listens on
+loopback; writing needs a key.
 """
 
 TAGS = [
@@ -25,6 +26,8 @@ TAGS = [
     Tag("Documents", "What a collection holds"),
     Tag("Search", "Passages by meaning and by words"),
     Tag("Answer", "Answers with footnotes"),
+    Tag("OpenAI", "Embeddings and models, for OpenAI's clients"),
+    Tag("Text Embeddings Inference", "Embeddings, for the clients of Hugging Face's server"),
     Tag("Health", "For supervisors and load balancers"),
 ]
 

@@ -1,4 +1,4 @@
-"""Which failure becomes which problem: the one table that the application is given."""
+"""Which failure becomes which problem, and in whose form: the one table that the application is given."""
 
 from http import HTTPStatus
 from typing import Any
@@ -7,36 +7,45 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from app.http.problems import Problem, describe_failure, problem_of, respond
+from app.http.disconnect import ClientGone
+from app.http.foreign_errors import foreign_form
+from app.http.problems import Problem, describe_failure, headers_of, problem_of, respond
 from app.http.validation import explain_form, explain_parameter
 from embeddings.errors import InvalidInput, TooLarge
 
+# nginx's name for it: nobody reads the reply, but a log may count it.
+CLIENT_GONE = 499
 
-def _on_failure(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    return respond(describe_failure(error))
+
+def _on_failure(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    return _answer(request, describe_failure(error))
 
 
-def _on_wrong_parameter(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
+def _on_client_gone(_: Request[Any, Any, Any], __: ClientGone) -> Response[None]:
+    return Response(None, status_code=CLIENT_GONE)
+
+
+def _on_wrong_parameter(request: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
     faults = error.extra if isinstance(error.extra, list) else []
     fault = next((fault for fault in faults if isinstance(fault, dict) and "key" in fault), None)
     if fault is None:
-        return respond(problem_of(InvalidInput(_first_message(faults) or error.detail)))
+        return _answer(request, problem_of(InvalidInput(_first_message(faults) or error.detail)))
     if fault.get("source") == "body":
         form = request.route_handler.parsed_data_field
         declared = form.annotation if form else Any
-        return respond(problem_of(explain_form(fault["key"], fault["message"], declared)))
+        return _answer(request, problem_of(explain_form(fault["key"], fault["message"], declared)))
     name, _, _ = fault["key"].partition(".")
     sent = request.query_params.get(name, request.path_params.get(name))
     declared = request.route_handler.signature_model.__annotations__.get(name)
     found = None if sent is None else str(sent)
-    return respond(problem_of(explain_parameter(name, declared, found, fault["message"])))
+    return _answer(request, problem_of(explain_parameter(name, declared, found, fault["message"])))
 
 
 def _first_message(faults: list[Any]) -> str | None:
     return next((str(fault.get("message")) for fault in faults if isinstance(fault, dict)), None)
 
 
-def _on_refused_request(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def _on_refused_request(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """Answer for what Litestar itself refuses: an unknown route, a wrong method, a body above the limit."""
     if error.status_code >= 500:
         return _on_failure(request, error)
@@ -48,10 +57,10 @@ def _on_refused_request(request: Request[Any, Any, Any], error: HTTPException) -
         status=error.status_code,
         **_refusal(request, error),
     )
-    return respond(problem, dict(error.headers or {}))
+    return _answer(request, problem, dict(error.headers or {}))
 
 
-def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> dict[str, str]:
+def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> dict[str, Any]:
     """detail, field, found, expected, next: as far as they are known."""
     call, path = f"{request.method} {request.url.path}", request.url.path
     match error.status_code:
@@ -89,8 +98,19 @@ def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> dict[str,
             return {"detail": error.detail}
 
 
+def _answer(
+    request: Request[Any, Any, Any], problem: Problem, headers: dict[str, str] | None = None
+) -> Response[Any]:
+    """The problem in the form that this path's clients read."""
+    form = foreign_form(request.method, request.scope["path"])
+    if form is None:
+        return respond(problem, headers)
+    return form(problem, headers_of(problem) | (headers or {}))
+
+
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     Exception: _on_failure,
+    ClientGone: _on_client_gone,
     HTTPException: _on_refused_request,
     ValidationException: _on_wrong_parameter,
 }

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from app.asgi import create_app
+from app.http.foreign_errors import foreign_form
 from app.settings import Settings
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
@@ -35,14 +36,18 @@ def test_every_operation_tells_what_it_does_and_how_it_fails() -> None:
             assert operation["summary"], (method, path)
             assert operation["description"], (method, path)
             failures = {status for status in operation["responses"] if status >= "400"}
+            form = foreign_form(method.upper(), path)
+            expected = "application/problem+json" if form is None else "application/json"
             for status in failures:
-                assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+                assert list(operation["responses"][status]["content"]) == [expected]
             assert failures or path == "/health/live"
 
 
 def test_every_field_of_a_request_is_described() -> None:
     schemas = describe_api()["components"]["schemas"]
-    for name in ["SearchRequest", "AnswerRequest", "NewDocument", "FileForm", "ChunkingFields", "Deletion"]:
+    requests = ["SearchRequest", "AnswerRequest", "NewDocument", "FileForm", "ChunkingFields", "Deletion"]
+    requests += ["EmbeddingRequest", "EmbedRequest", "SimilarityRequest", "SimilarityParameters"]
+    for name in requests:
         for field, schema in schemas[name]["properties"].items():
             assert schema.get("description"), f"{name}.{field}"
 

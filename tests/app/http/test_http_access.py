@@ -9,7 +9,10 @@ from app.resources import Resources
 from app.services.types import Scope
 from tests.app.http.conftest import Client, Keys, application_of, assert_problem, connect
 
-READS_BY_POST = {"/v1/collections/{name}/search", "/v1/collections/{name}/answer"}
+READS_BY_POST = {
+    "/v1/collections/{name}/search", "/v1/collections/{name}/answer",
+    "/v1/embeddings", "/embed", "/similarity", "/",
+}  # fmt: skip
 
 
 def routes_of(application: Litestar) -> list[tuple[str, str]]:
