@@ -32,7 +32,7 @@ class TEIInfoController(Controller):
             model_dtype=manifest.precision,
             served_model_name=manifest.name,
             model_type=ModelType(EmbeddingModel(encoder.spec.pooling)),
-            max_concurrent_requests=engine.max_waiting_texts,
+            max_concurrent_requests=resources.settings.max_waiting_queries,
             max_input_length=encoder.max_tokens,
             max_batch_tokens=engine.batch_tokens,
             max_client_batch_size=MAX_INPUTS,

@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import httpx2
+import msgspec
 import numpy as np
 import pytest
 from litestar import Litestar
 from numpy.typing import NDArray
 from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
+from app.http.embedding_json import encode_array
 from app.resources import Models
 from embeddings.encoder import Encoder
 from embeddings.vectors import unit_rows
@@ -67,6 +69,22 @@ async def test_rows_come_in_the_order_of_the_texts(openai: AsyncOpenAI, real_enc
     alone = np.concatenate([real_encoder.encode([text], "") for text in texts])
     rows = await embed(openai, texts)
     assert np.argmax(rows @ alone.T, axis=1).tolist() == list(range(len(texts)))
+
+
+async def test_other_requests_get_their_turn_while_a_large_reply_is_written() -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    written = await encode_array(2048, lambda part: list(range(2048))[part])
+    others.cancel()
+    assert msgspec.json.decode(bytes(written)) == list(range(2048))
+    assert turns >= 32
 
 
 async def test_synchronous_client_is_served_over_a_socket(

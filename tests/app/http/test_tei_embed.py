@@ -11,6 +11,7 @@ from litestar import Litestar
 
 from app.http.tei_embed import write_ranges
 from app.resources import Models
+from app.settings import Settings
 from embeddings.encoder import Encoder
 from embeddings.vectors import unit_rows
 from tests.app.http.conftest import Client
@@ -139,7 +140,9 @@ async def test_no_header_where_nothing_was_cut(client: Client) -> None:
     assert "x-footnote-truncated" not in (await embed(client, "frost", truncate=True)).headers
 
 
-async def test_info_tells_the_manifest_and_the_limits(client: Client, real_encoder: Encoder) -> None:
+async def test_info_tells_the_manifest_and_the_limits(
+    client: Client, real_encoder: Encoder, settings: Settings
+) -> None:
     info = (await client.get("/info")).json()
     weights = real_encoder.manifest.files[real_encoder.manifest.weights]
     assert (info["model_id"], info["model_sha"]) == (real_encoder.model_id, weights.sha256)
@@ -147,9 +150,9 @@ async def test_info_tells_the_manifest_and_the_limits(client: Client, real_encod
     assert info["model_type"] == {"embedding": {"pooling": "mean"}}
     assert (info["max_input_length"], info["max_client_batch_size"]) == (256, 2048)
     assert info["auto_truncate"] is False
-    assert info["max_batch_tokens"] >= 256
-    assert info["max_concurrent_requests"] >= 2048
-    assert info["tokenization_workers"] >= 1
+    assert info["max_batch_tokens"] >= info["max_input_length"]
+    limits = (info["max_concurrent_requests"], info["tokenization_workers"])
+    assert limits == (settings.max_waiting_queries, settings.threads)
 
 
 async def test_health_is_answered_as_teis_clients_expect(client: Client) -> None:
