@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import ask, collections, documents, evaluate, ingest, keys, models, search, serve, train
+from app.cli import ask, collections, documents, embed, evaluate, ingest, keys, models, search, serve, train
 from app.cli.failures import FootnoteGroup
 from app.cli.output import AsJson, print_json
 
@@ -17,6 +17,7 @@ program = typer.Typer(
 
 program.command("serve")(serve.serve)
 program.command("ingest")(ingest.ingest)
+program.command("embed")(embed.embed)
 program.command("search")(search.search)
 program.command("ask")(ask.ask)
 program.add_typer(collections.commands, name="collections")

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from embeddings.artifact import EncoderSpec, ModelManifest
 from embeddings.engine import Embedded, EncoderEngine, Lane, TokenEncoder
-from embeddings.errors import InvalidInput
 from embeddings.tokens import Keep
-from embeddings.vectors import unit_rows
+from embeddings.vectors import check_dimensions, unit_rows
 
 # Texts up to this much are a question or a few, some 6 ms of one core: they go with the queries, and may so
 # keep the next one waiting for as long. More than this is bulk.
@@ -115,7 +114,7 @@ class Encoding:
         length, or a smaller one that the model was trained for; normalize: to unit rows.
         Raises InvalidInput for another dimension or an unknown prompt, TextTooLong, and Overloaded.
         """
-        self._check_dimensions(dimensions)
+        check_dimensions(dimensions, self.encoder.spec)
         embedded = await asyncio.wrap_future(
             self.engine.submit(
                 texts, prompt=prompt, lane=_lane(texts), keep=keep, refuse_truncation=not truncate
@@ -123,18 +122,6 @@ class Encoding:
         )
         vectors = await _finish(embedded, dimensions, normalize)
         return EmbeddedTexts(vectors, embedded.token_counts, embedded.truncated)
-
-    def _check_dimensions(self, dimensions: int | None) -> None:
-        offered = (self.encoder.dimension, *self.encoder.spec.matryoshka_dimensions)
-        if dimensions is not None and dimensions not in offered:
-            expected = " or ".join(map(str, offered))
-            raise InvalidInput(
-                f"{self.encoder.model_id} gives vectors of {expected} numbers, not of {dimensions}",
-                field="dimensions",
-                found=str(dimensions),
-                expected=expected,
-                next_step="leave `dimensions` out, or use a model that was trained to be cut to it",
-            )
 
 
 def _lane(texts: Sequence[str]) -> Lane:

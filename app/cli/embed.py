@@ -1,0 +1,117 @@
+"""`footnote embed`: a file of texts to a Parquet file of vectors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.failures import EXIT_INTERRUPTED
+from app.cli.output import AsJson, print_json
+
+if TYPE_CHECKING:
+    from app.bulk.embedding import BulkOptions, BulkReport, Progress
+
+
+class Truncate(StrEnum):
+    """What an over-long text loses."""
+
+    NONE = "none"
+    END = "end"
+    START = "start"
+
+
+def embed(  # noqa: PLR0913, PLR0917  # each parameter is an option
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Texts: .jsonl or .csv, also with .gz.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    text_field: Annotated[
+        list[str] | None,
+        typer.Option(help="Field with the text; repeat to join several. [default: text]"),
+    ] = None,
+    id_field: Annotated[
+        str | None, typer.Option(help="Field with the id; default: id, _id, else the number of the line.")
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="query, passage or another prompt of the model.")] = "passage",
+    dimensions: Annotated[
+        int | None, typer.Option(help="A smaller size that the model was trained for.")
+    ] = None,
+    float16: Annotated[bool, typer.Option("--float16", help="Store 16-bit floats, half as large.")] = False,
+    truncate: Annotated[
+        Truncate, typer.Option(help="What a text loses that is longer than the model sees.")
+    ] = Truncate.NONE,
+    skip_errors: Annotated[
+        bool, typer.Option("--skip-errors", help="List lines that cannot be embedded in OUT.errors.jsonl.")
+    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Do not go on where a call stopped.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Embed a file of any size. The same command goes on where an interrupted one stopped."""
+    from app.bulk.embedding import BulkOptions
+    from app.bulk.rows import Fields
+
+    options = BulkOptions(
+        fields=Fields(tuple(text_field or ("text",)), id_field),
+        prompt=prompt,
+        dimensions=dimensions,
+        half=float16,
+        truncate=truncate.value,
+        skip_errors=skip_errors,
+    )
+    try:
+        report = _embed(source, out, options, restart, hidden=as_json)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command again goes on where this one stopped.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(report, out)
+
+
+def _embed(source: Path, out: Path, options: "BulkOptions", restart: bool, *, hidden: bool) -> "BulkReport":
+    from app.bulk.embedding import embed_file
+    from app.settings import load_settings
+    from embeddings.encoder import Encoder
+    from embeddings.engine import EncoderEngine
+
+    settings = load_settings()
+    encoder = Encoder.load(settings.encoder)
+    engine = EncoderEngine(encoder, settings.threads)
+    try:
+        with _bar(hidden) as show:
+            return embed_file(source, out, encoder, engine, options, restart, show)
+    finally:
+        engine.close()
+
+
+@contextmanager
+def _bar(hidden: bool) -> "Iterator[Progress]":
+    """A bar over the bytes of the file, with the speed so far; nothing where nobody watches."""
+    from time import perf_counter
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    began = perf_counter()
+    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(report: "BulkReport", read: int, size: int) -> None:
+            seconds = perf_counter() - began
+            speed = f"{report.texts / seconds:,.0f} texts/s, {report.tokens / seconds:,.0f} tokens/s"
+            bar.update(task, completed=read, total=size, description=speed)
+
+        yield show
+
+
+def _print_report(report: "BulkReport", out: Path) -> None:
+    resumed = f", {report.resumed} were there from before" if report.resumed else ""
+    typer.echo(f"{out}: {report.texts} texts embedded{resumed}; {report.tokens} tokens")
+    if report.truncated:
+        typer.echo(f"{report.truncated} texts were cut; column `truncated` says which")
+    if report.errors:
+        typer.echo(f"{report.errors} lines were left out: see {out}.errors.jsonl", err=True)
