@@ -58,15 +58,15 @@ class Encoder:
                 expected="an encoder's manifest",
                 next_step="point the setting at an encoder's directory",
             )
-        tokenizer, spec = read_tokenizer(directory / TOKENIZER), manifest.encoder
-
-        def opened(exact: bool) -> Self:
-            session = opener(directory / manifest.weights, threads, exact)
-            return cls(session, tokenizer, manifest, spec)
-
+        path, spec = directory / manifest.weights, manifest.encoder
+        tokenizer = read_tokenizer(directory / TOKENIZER)
         if GOLDEN not in manifest.files:
-            return opened(exact=False)
-        return first_faithful(GoldenVectors.read(directory), directory, opened)
+            return cls(opener(path, threads, False), tokenizer, manifest, spec)
+        return first_faithful(
+            GoldenVectors.read(directory),
+            directory,
+            lambda exact: cls(opener(path, threads, exact), tokenizer, manifest, spec),
+        )
 
     @property
     def model_id(self) -> str:

@@ -1,94 +1,190 @@
-"""A folder of sentence-transformers, read as one torch module that ends in the pooled vector."""
+"""An encoder as sentence-transformers opens it, and what its conversion needs of it."""
 
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
+import torch
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from transformers import AutoModel
+from transformers.utils import logging
 
 from embeddings.artifact import EncoderSpec
-from embeddings.errors import ModelDamaged
+from embeddings.errors import InvalidInput, ModelDamaged
+from embeddings.tokens import ROLES
+from training.encoder_modules import SentenceEncoder, assemble
+from training.encoder_tokenizer import fast_tokenizer, token_limit
 
-Pooling = Literal["mean", "cls"]
-
-
-class SentenceEncoder(nn.Module):
-    """A transformer with its pooling: token ids (B, S) to sentence vectors (B, D), not normalised."""
-
-    def __init__(self, transformer: nn.Module, pooling: Pooling) -> None:
-        super().__init__()
-        self.transformer = transformer
-        self.pooling = pooling
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        output = self.transformer(input_ids=input_ids, attention_mask=attention_mask)
-        return self._pool(output.last_hidden_state, attention_mask)
-
-    def _pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        if self.pooling == "cls":
-            return hidden[:, 0]
-        weights = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, S, 1)
-        return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+MODEL_TYPES = frozenset(
+    {
+        *("albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet"),
+        *("roberta", "xlm-roberta"),
+    }
+)
+# What models call the two prompts that Footnote asks for; the first that a model has.
+_SYNONYMS = {"query": ("search_query",), "passage": ("document", "corpus", "search_document")}
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderSource:
-    """An encoder as sentence-transformers runs it, and what its conversion needs of it."""
+    """original: as sentence-transformers runs it; encoder: the module to export; notes: what a person who
+    converts it should know.
+    """
 
     original: SentenceTransformer
     encoder: SentenceEncoder
     tokenizer: Tokenizer
     spec: EncoderSpec
+    notes: tuple[str, ...] = ()
 
 
-def read_source(folder: Path) -> EncoderSource:
-    """Open a folder that sentence-transformers saved, in any of its layouts.
+def read_source(
+    folder: Path, prompts: Mapping[str, str] | None = None, matryoshka: tuple[int, ...] = ()
+) -> EncoderSource:
+    """Open a folder that sentence-transformers or transformers saved.
 
-    Raises ModelDamaged when there is none, or its modules are not a transformer, mean or first-token pooling
-    and perhaps a normalisation.
+    prompts: by name, besides and before the model's own; matryoshka: smaller dimensions that it was trained
+    for. Raises ModelDamaged for a folder or a model that cannot be converted, InvalidInput for a dimension
+    that is not a smaller one.
     """
-    original = _open(folder)
-    kinds = [type(module).__name__ for module in original]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise _refused(folder, f"modules {', '.join(kinds)}", "Transformer, Pooling and perhaps Normalize")
-    # The library's containers promise no more than "a module", hence the casts.
-    pooling = cast(Any, original[1])
-    if pooling.pooling_mode not in ("mean", "cls"):
-        raise _refused(folder, f"pooling {pooling.pooling_mode!r}", "'mean' or 'cls'")
+    with _quiet():
+        original = _open(folder)
+        _check_architecture(original, folder)
+        _check_weights(folder)
+    named = _prompts({**original.prompts, **(prompts or {})})
+    assembly = assemble(list(original), has_prompts=bool(named))
     spec = EncoderSpec(
-        dimension=pooling.get_embedding_dimension(),
-        max_tokens=cast(int, original.max_seq_length),
-        pooling=pooling.pooling_mode,
-        prompts=_prompts(original.prompts),
+        dimension=assembly.dimension,
+        max_tokens=token_limit(original),
+        pooling=assembly.description,
+        prompts=named,
+        matryoshka_dimensions=_smaller(matryoshka or _cut_dimension(original), assembly.dimension),
     )
-    transformer = cast(Any, original[0]).auto_model
-    encoder = SentenceEncoder(transformer, pooling.pooling_mode).eval()
-    return EncoderSource(original, encoder, _plain_tokenizer(original), spec)
+    tokenizer = fast_tokenizer(original)
+    notes = _notes(original, folder, spec)
+    _make_comparable(original, spec)
+    return EncoderSource(original, assembly.encoder, tokenizer, spec, notes)
+
+
+def _check_weights(folder: Path) -> None:
+    """Refuse a transformer of which the folder holds a part only: the rest would be random numbers."""
+    _, loading = AutoModel.from_pretrained(
+        _transformer_folder(folder), output_loading_info=True, local_files_only=True
+    )
+    # Some architectures end in a pooler that sentence vectors do not use.
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        found = f"no weights for {missing[0]}, one of {len(missing)}"
+        raise _refused(folder, found, "the weights of every layer")
+
+
+def _transformer_folder(folder: Path) -> Path:
+    modules = folder / "modules.json"
+    return folder / json.loads(modules.read_bytes())[0]["path"] if modules.is_file() else folder
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and warnings: what matters of them is checked here."""
+    log: Any = logging  # its functions are not typed
+    level, had_bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if had_bars:
+            log.enable_progress_bar()
 
 
 def _open(folder: Path) -> SentenceTransformer:
-    if not (folder / "modules.json").is_file():  # else the library would look for a model hub
-        raise _refused(folder, "no modules.json", "a folder of sentence-transformers")
-    # Graphs of eager attention quantise better: 19.7k int8 tokens a second against 16.0k with sdpa's.
-    return SentenceTransformer(
-        str(folder), device="cpu", model_kwargs={"attn_implementation": "eager"}, local_files_only=True
-    )
+    if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
+        raise _refused(
+            folder,
+            "neither modules.json nor config.json",
+            "a folder of sentence-transformers or transformers",
+        )
+    # Attention that can be exported: not every architecture's default can.
+    model = {"attn_implementation": "eager", "dtype": torch.float32}
+    try:
+        return SentenceTransformer(str(folder), device="cpu", model_kwargs=model, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError) as error:
+        raise _refused(folder, _first_line(error), "a model that sentence-transformers can open") from error
 
 
-def _prompts(prompts: dict[str, str | None]) -> dict[str, str]:
-    """The model's prompts by name, with "passage" for what it calls "document"."""
+def _check_architecture(original: SentenceTransformer, folder: Path) -> None:
+    config: Any = getattr(original[0], "config", None)
+    found = getattr(config, "model_type", type(original[0]).__name__)
+    if found not in MODEL_TYPES:
+        raise _refused(folder, f"architecture {found!r}", f"one of {', '.join(sorted(MODEL_TYPES))}")
+    if getattr(config, "is_decoder", False):
+        raise _refused(folder, "a decoder, which sees only what stands before a token", "an encoder")
+
+
+def _prompts(prompts: Mapping[str, str | None]) -> dict[str, str]:
+    """The prompts that say something, by name; "query" and "passage" stand for their synonyms too."""
     named = {name: prompt for name, prompt in prompts.items() if prompt}
-    return {"passage": named["document"], **named} if "document" in named else named
+    for role in ROLES:
+        synonym = next((name for name in _SYNONYMS[role] if name in named), None)
+        if synonym and role not in named:
+            named[role] = named[synonym]
+    return named
 
 
-def _plain_tokenizer(original: SentenceTransformer) -> Tokenizer:
-    """A copy that neither cuts nor pads; all-MiniLM-L6-v2's file makes every text 128 tokens long."""
-    tokenizer = Tokenizer.from_str(cast(Tokenizer, original.tokenizer.backend_tokenizer).to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+def _cut_dimension(original: SentenceTransformer) -> tuple[int, ...]:
+    return (original.truncate_dim,) if original.truncate_dim else ()
+
+
+def _smaller(dimensions: tuple[int, ...], dimension: int) -> tuple[int, ...]:
+    if wrong := [size for size in dimensions if not 0 < size < dimension]:
+        raise InvalidInput(
+            f"{wrong[0]} is not a smaller dimension of this model",
+            field="matryoshka",
+            found=str(wrong[0]),
+            expected=f"1 to {dimension - 1}",
+        )
+    return tuple(sorted(set(dimensions), reverse=True))
+
+
+def _notes(original: SentenceTransformer, folder: Path, spec: EncoderSpec) -> tuple[str, ...]:
+    notes = []
+    if not (folder / "modules.json").is_file():
+        notes.append(f"the folder does not say how to pool: {spec.pooling} is assumed")
+    if original.similarity_fn_name not in (None, "cosine"):
+        notes.append(f"the model compares by {original.similarity_fn_name}, Footnote by cosine")
+    if original.truncate_dim:
+        notes.append(
+            f"the model is set to {original.truncate_dim} dimensions; Footnote keeps all {spec.dimension}"
+            " and can cut to fewer"
+        )
+    if original.default_prompt_name:
+        notes.append(
+            f"the model's default prompt {original.default_prompt_name!r} is used where it is asked for by"
+            " name only"
+        )
+    return tuple(notes)
+
+
+def _make_comparable(original: SentenceTransformer, spec: EncoderSpec) -> None:
+    """Let the original see what the graph sees: whole vectors, the same length, padding on the right.
+
+    A model with absolute positions that is padded on the left gives vectors that depend on the batch.
+    """
+    original.truncate_dim = None
+    original.default_prompt_name = None
+    original.max_seq_length = spec.max_tokens
+    tokenizer: Any = original.tokenizer
+    tokenizer.padding_side = "right"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _refused(folder: Path, found: str, expected: str) -> ModelDamaged:
@@ -96,5 +192,5 @@ def _refused(folder: Path, found: str, expected: str) -> ModelDamaged:
         f"cannot convert {folder}: found {found}, expected {expected}",
         found=found,
         expected=expected,
-        next_step="save the model again with sentence-transformers",
+        next_step="save the model again with sentence-transformers, or choose another",
     )

@@ -3,22 +3,31 @@
 import gzip
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embeddings.errors import InvalidInput
+
 QUERIES = 100
 PASSAGES = 200
+CALIBRATION = 16
+FEWEST_TEXTS = 25
 _SEED = 20_251_121
 
 
 @dataclass(frozen=True, slots=True)
 class ParityTexts:
-    """Queries and passages of one language; language is an ISO 639-1 code."""
+    """Queries and passages to compare on, and texts to measure scales on, which are none of them.
+
+    language: an ISO 639-1 code, or the name of the caller's file.
+    """
 
     language: str
     queries: tuple[str, ...]
     passages: tuple[str, ...]
+    calibration: tuple[str, ...] = ()
 
 
 def parity_texts(data: Path | None) -> tuple[ParityTexts, ...]:
@@ -29,15 +38,59 @@ def parity_texts(data: Path | None) -> tuple[ParityTexts, ...]:
     return tuple(_sample(language, data / folder) for language, folder in folders.items())
 
 
+def given_texts(path: Path) -> ParityTexts:
+    """The caller's texts, one a line or one in the field `text` of a JSON object a line.
+
+    The shortest fifth are the queries; every fifth of the others is kept to measure scales on.
+    Raises InvalidInput for fewer than FEWEST_TEXTS or a file that cannot be read so.
+    """
+    texts = list(dict.fromkeys(_lines(path)))
+    if len(texts) < FEWEST_TEXTS:
+        raise _unfit(path, f"{len(texts)} different texts", f"at least {FEWEST_TEXTS}")
+    texts.sort(key=len)
+    queries, others = texts[: len(texts) // 5], texts[len(texts) // 5 :]
+    passages = tuple(text for position, text in enumerate(others) if position % 5)
+    return ParityTexts(path.stem, tuple(queries), passages, tuple(others[::5]))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unfit(path, str(error), "a text file in UTF-8") from error
+    for number, line in enumerate(lines, start=1):
+        text = _field(path, number, line) if path.suffix == ".jsonl" else line
+        if text.strip():
+            yield text
+
+
+def _field(path: Path, number: int, line: str) -> str:
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, TypeError, KeyError):
+        text = None
+    if not isinstance(text, str):
+        raise _unfit(path, f"line {number}: {line[:80]!r}", 'an object with a string "text" a line')
+    return text
+
+
+def _unfit(path: Path, found: str, expected: str) -> InvalidInput:
+    return InvalidInput(
+        f"{path}: found {found}; expected {expected}", field="texts", found=found, expected=expected
+    )
+
+
 def _sample(language: str, folder: Path) -> ParityTexts:
     rng = random.Random(_SEED)
     queries = [record["text"] for record in _records(folder / "queries.jsonl.gz")]
     documents = _records(folder / "corpus.jsonl.gz")
     passages = [f"{document['title']} {document['text']}".strip() for document in documents]
+    drawn = rng.sample(queries, min(QUERIES, len(queries)))
+    shuffled = rng.sample(passages, len(passages))
+    # A small set has no passages to spare: its scales come from the built-in texts.
+    compared = shuffled[:PASSAGES]
     return ParityTexts(
-        language,
-        tuple(rng.sample(queries, min(QUERIES, len(queries)))),
-        tuple(rng.sample(passages, min(PASSAGES, len(passages)))),
+        language, tuple(drawn), tuple(compared), tuple(shuffled[PASSAGES : PASSAGES + CALIBRATION])
     )
 
 
