@@ -30,9 +30,6 @@ from generation.decoder import Decoder
 from generation.reader import GroundedReader
 from generation.types import Reader
 
-# [CLS] and [SEP], which the encoder adds to each text and the chunker does not count.
-SPECIAL_TOKENS = 2
-
 logger = logging.getLogger("footnote.resources")
 
 
@@ -115,7 +112,7 @@ def _load_answerer(settings: Settings) -> Answerer:
 def _compose(settings: Settings, database: Database, models: Models) -> Resources:
     encoding = Encoding(models.encoder, _engine(settings, models.encoder))
     indexes = Indexes(database, encoding)
-    collections = CollectionService(database, models.encoder.max_tokens - SPECIAL_TOKENS)
+    collections = CollectionService(database, _passage_tokens(models.encoder))
     search = SearchService(database, encoding, indexes, settings)
     return Resources(
         settings=settings,
@@ -129,6 +126,12 @@ def _compose(settings: Settings, database: Database, models: Models) -> Resource
         answers=AnswerService(search, collections, models.answerer, settings),
         keys=KeyService(database),
     )
+
+
+def _passage_tokens(encoder: TextEncoder) -> int:
+    """Tokens of a passage that the encoder sees, without those that it adds: its prompt and special ones."""
+    (added,) = encoder.tokenize([encoder.spec.prompts.get("passage", "")], "", "start")
+    return encoder.max_tokens - added.count
 
 
 def _engine(settings: Settings, encoder: TextEncoder) -> EncoderEngine:
