@@ -6,20 +6,21 @@ from typing import Any
 
 import onnxruntime as ort
 
-# Path of the graph, threads, and whether 8-bit products have to be exact.
-SessionOpener = Callable[[Path, int, bool], Any]
+# Path of the graph, and whether 8-bit products have to be exact.
+SessionOpener = Callable[[Path, bool], Any]
 
 
-def open_session(path: Path, threads: int, exact: bool) -> Any:
-    """Open a graph. exact: with 8-bit products that are right on every processor, and slower where the usual
-    ones are not: see embeddings/golden.py.
+def open_session(path: Path, exact: bool) -> Any:
+    """Open a graph, each run of which takes one thread: two runs at once, a core each, are faster than one
+    run on two cores, and short texts leave nothing to share. Any number of threads may run it.
+
+    exact: with 8-bit products that are right on every processor, and slower where the usual ones are not: see
+    embeddings/golden.py.
     """
     options = ort.SessionOptions()
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # The memory arena stays on: without it the peak was 441 MB instead of 199. Threads that spin while they
-    # wait took 40 % of the CPU time from everybody else.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The memory arena stays on: without it the peak was 441 MB instead of 199.
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

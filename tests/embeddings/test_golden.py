@@ -32,8 +32,8 @@ class ClippedSession:
 def clipping(limit: float, when_exact: bool) -> Callable[[Path, int, bool], Any]:
     """Opens graphs on a processor that multiplies wrongly, also with exact kernels or without them only."""
 
-    def opener(path: Path, threads: int, exact: bool) -> Any:
-        session = open_session(path, threads, exact)
+    def opener(path: Path, exact: bool) -> Any:
+        session = open_session(path, exact)
         return ClippedSession(session, limit) if when_exact or not exact else session
 
     return opener
@@ -61,9 +61,9 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_faithful_processor_uses_the_usual_kernels(artifact: Path, caplog: pytest.LogCaptureFixture) -> None:
     asked = []
 
-    def opener(path: Path, threads: int, exact: bool) -> Any:
+    def opener(path: Path, exact: bool) -> Any:
         asked.append(exact)
-        return open_session(path, threads, exact)
+        return open_session(path, exact)
 
     Encoder.load(artifact, opener=opener)
     assert asked == [False]
@@ -72,7 +72,7 @@ def test_faithful_processor_uses_the_usual_kernels(artifact: Path, caplog: pytes
 
 def test_exact_kernels_agree_with_the_usual_ones_where_those_are_right(artifact: Path) -> None:
     golden = GoldenVectors.read(artifact)
-    exact = Encoder.load(artifact, opener=lambda path, threads, _exact: open_session(path, threads, True))
+    exact = Encoder.load(artifact, opener=lambda path, _exact: open_session(path, True))
     assert golden.lowest_cosine(exact) > 0.9999
 
 
