@@ -71,11 +71,16 @@ _BERT_NAMES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _ROBERTA_NAMES = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
-def write_transformer(architecture: str, folder: Path) -> Path:
-    """A folder of transformers: random weights and a fast tokenizer."""
+def write_transformer(architecture: str, folder: Path, positions: int | None = None) -> Path:
+    """A folder of transformers: random weights and a fast tokenizer.
+
+    positions: rows of the position table.
+    """
     torch.manual_seed(7)
     tokenizer = fast_tokenizer(architecture)
     config = _config(architecture, tokenizer)
+    if positions is not None:
+        config.max_position_embeddings = tokenizer.model_max_length = positions
     AutoModel.from_config(config).eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
