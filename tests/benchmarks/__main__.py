@@ -1,6 +1,7 @@
 """Run a benchmark by name, or all but the soak, and print its figures: one line of JSON each."""
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -31,7 +32,10 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in (arguments.name,) if arguments.name else BY_DEFAULT:
         options = arguments if arguments.name else parser.parse_args([name])
-        print(json.dumps({"benchmark": name, **BENCHMARKS[name].measure(options)}), flush=True)
+        figures = BENCHMARKS[name].measure(options)
+        print(json.dumps({"benchmark": name, **figures}), flush=True)
+        if figures.get("passed") is False:
+            sys.exit(f"{name} did not pass")
 
 
 if __name__ == "__main__":

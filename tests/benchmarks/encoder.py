@@ -28,6 +28,8 @@ REFERENCE = "sentence-transformers fp32"
 # An encoder below it computes something else. int8 of these weights stays above .98 on such texts.
 LOWEST_COSINE = 0.95
 CALLS_A_TURN = 100
+# Sizes that a peer may take its pick of. Most of them ask for 32 by default; on a mix, padding decides.
+BATCH_SIZES = (8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ CONTENDERS = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure. singles: calls with one query for each encoder; threads: for each encoder."""
+    """How much to measure. singles: calls with one query for each encoder; threads: for each encoder;
+    batch_sizes: in texts, of which each peer gets its fastest.
+    """
 
     rounds: int = 5
     singles: int = 2_000
@@ -62,6 +66,7 @@ class Plan:
     http_seconds: float = 10.0
     contenders: tuple[Contender, ...] = CONTENDERS
     threads: int = os.cpu_count() or 1
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
 
 
 @dataclass(slots=True)
@@ -72,6 +77,7 @@ class Figures:
     singles_s: list[float] = field(default_factory=list)
     lowest_cosine: float = 1.0
     mean_cosine: float = 1.0
+    batch_texts: int = 0
     load_s: float = 0.0
     peak_mb: float = 0.0
 
@@ -101,11 +107,14 @@ def measure_in_process(plan: Plan, sets: Mapping[str, TextSet]) -> InProcess:
         workers = {}
         for contender in plan.contenders:
             try:
-                worker, load_s = _start(stack, contender, plan.threads, sets)
+                batch_texts = fastest_batch(contender, plan, sets)
+                print(f"loading {contender.name}, {batch_texts} texts a batch", file=sys.stderr)
+                worker, load_s = _start(stack, contender, plan.threads, batch_texts, sets)
             except (PeerUnavailable, WorkerFailed) as error:
                 unavailable[contender.name] = str(error)
             else:
-                workers[contender.name], figures[contender.name] = worker, Figures(load_s=load_s)
+                workers[contender.name] = worker
+                figures[contender.name] = Figures(batch_texts=batch_texts, load_s=load_s)
         compare({name: _vectors(worker) for name, worker in workers.items()}, figures)
         graph = _time_rounds(plan, workers, figures, sets)
         _time_singles(plan, workers, figures)
@@ -114,17 +123,30 @@ def measure_in_process(plan: Plan, sets: Mapping[str, TextSet]) -> InProcess:
     return InProcess(figures, graph, unavailable)
 
 
+def fastest_batch(contender: Contender, plan: Plan, sets: Mapping[str, TextSet]) -> int:
+    """The size among the plan's that this encoder is fastest with on a part of the mix."""
+    if contender.environment == OURS or len(plan.batch_sizes) == 1:
+        return plan.batch_sizes[-1]
+    seconds = {}
+    for batch_texts in plan.batch_sizes:
+        with ExitStack() as stack:
+            worker, _ = _start(stack, contender, plan.threads, batch_texts, sets)
+            seconds[batch_texts] = min(worker.ask("encode", texts="tuning")["seconds"] for _ in range(3))
+    return min(seconds, key=lambda batch_texts: seconds[batch_texts])
+
+
 def _start(
-    stack: ExitStack, contender: Contender, threads: int, sets: Mapping[str, TextSet]
+    stack: ExitStack, contender: Contender, threads: int, batch_texts: int, sets: Mapping[str, TextSet]
 ) -> tuple[Worker, float]:
     """A worker that has its model and its texts, and the seconds that the model took to open."""
-    print(f"loading {contender.name}", file=sys.stderr)
     python = interpreter(contender.environment)
     model = make_peer_model(WORKPLACE / "model").resolve()
     log = WORKPLACE / "logs" / f"{contender.name.replace(' ', '_')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     worker = stack.enter_context(Worker.of(python, contender.adapter, log, threads))
-    opened = worker.ask("load", model=str(model), variant=contender.variant, threads=threads)
+    opened = worker.ask(
+        "load", model=str(model), variant=contender.variant, threads=threads, batch_texts=batch_texts
+    )
     for each in sets.values():
         worker.ask("texts", name=each.name, path=str(_text_file(each)))
     worker.ask("encode", texts="sample")

@@ -6,6 +6,7 @@ import platform
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.encoder import Plan, chosen_contenders, measure_in_process
@@ -15,7 +16,9 @@ from tests.benchmarks.figures import summarise, summarise_http
 from tests.benchmarks.report import GUIDE_PAGE, GUIDE_PLOT, markdown, plot, replace_section
 from tests.benchmarks.texts import NoData, Sizes, TextSet, data_folder, read_sets
 
-QUICK = Plan(rounds=2, singles=40, sizes=Sizes(64, 64, 64, 32, 16), http_rounds=1, http_seconds=1.0)
+QUICK = Plan(
+    rounds=2, singles=40, sizes=Sizes(64, 64, 64, 32, 16), http_rounds=1, http_seconds=1.0, batch_sizes=(32,)
+)
 NAMED_PACKAGES = ("sentence-transformers", "torch", "fastembed", "infinity_emb", "optimum", "onnxruntime")
 
 
@@ -32,9 +35,8 @@ def measure(arguments: Namespace) -> Mapping[str, object]:
         folder = data_folder()
     except NoData as error:
         return {"skipped": str(error)}
-    contenders = chosen_contenders(arguments.peers)
     size = QUICK if arguments.quick else Plan(rounds=arguments.rounds)
-    plan = Plan(size.rounds, size.singles, size.sizes, size.http_rounds, size.http_seconds, contenders)
+    plan = replace(size, contenders=chosen_contenders(arguments.peers))
     load_before = os.getloadavg()[0]
     if load_before > 1:
         print(f"the load average is {load_before:.1f}: the machine is not quiet", file=sys.stderr)

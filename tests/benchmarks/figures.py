@@ -39,6 +39,7 @@ def _encoder(found: Figures, ours: Figures, sets: Mapping[str, TextSet]) -> dict
         "query_ms_p50": _ms(found.singles_s, 0.50),
         "query_ms_p99": _ms(found.singles_s, 0.99),
         "peak_mb": round(found.peak_mb),
+        "batch_texts": found.batch_texts,
         "load_s": round(found.load_s, 2),
         "lowest_cosine": round(found.lowest_cosine, 4),
         "mean_cosine": round(found.mean_cosine, 4),

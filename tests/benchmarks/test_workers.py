@@ -12,9 +12,9 @@ from tests.benchmarks.workers import Worker, WorkerFailed
 
 FAKE = """
 import numpy as np
-def load(model, variant, threads):
+def load(model, variant, threads, batch_texts):
     print("noise that a library prints")
-    return lambda texts: np.full((len(texts), 2), len(variant) + threads, dtype=np.float32)
+    return lambda texts: np.full((len(texts), 2), len(variant) + batch_texts, dtype=np.float32)
 """
 
 
@@ -28,7 +28,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
 
 def test_worker_loads_encodes_and_writes_vectors(worker: Worker, tmp_path: Path) -> None:
     (tmp_path / "texts.json").write_text(json.dumps(["a", "b", "c"]))
-    worker.ask("load", model=".", variant="ab", threads=1)
+    worker.ask("load", model=".", variant="ab", threads=1, batch_texts=1)
     assert worker.ask("texts", name="t", path=str(tmp_path / "texts.json")) == {"texts": 3}
     assert worker.ask("encode", texts="t")["rows"] == 3
     assert len(worker.ask("singles", texts="t", calls=5)["seconds"]) == 5

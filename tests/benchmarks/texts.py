@@ -17,6 +17,7 @@ from tests.benchmarks.peer_model import MAX_TOKENS
 SHORTEST, LONGEST = 5, 500
 SPECIAL_TOKENS = 2
 SAMPLE = 32
+TUNING = 128
 SEED = 20_261_121
 Span = tuple[int, int]
 
@@ -54,7 +55,7 @@ def data_folder() -> Path:
 
 
 def read_sets(folder: Path, sizes: Sizes) -> dict[str, TextSet]:
-    """Sets by name: abstracts, queries, mix, exactly 128 and exactly 16 tokens, and a sample of all."""
+    """Sets by name: abstracts, queries, mix, exactly 128 or 16 tokens, one to tune on, and a sample."""
     tokenizer = read_tokenizer(BUNDLED_ENCODER / TOKENIZER)
     rows = _read(folder / "scifact" / "corpus.jsonl.gz")
     abstracts = [f"{row['title']} {row['text']}" for row in rows]
@@ -67,6 +68,7 @@ def read_sets(folder: Path, sizes: Sizes) -> dict[str, TextSet]:
         "abstracts": abstracts[: sizes.abstracts],
         "queries": claims[: sizes.queries],
         "mix": mix,
+        "tuning": mix[:TUNING],
         "sample": [*mix[:SAMPLE], *claims[:SAMPLE]],
         "tokens_128": _exact(tokenizer, stream, spans, 128, sizes.exact),
         "tokens_16": _exact(tokenizer, stream, spans, 16, sizes.singles),

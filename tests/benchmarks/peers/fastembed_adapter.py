@@ -9,10 +9,11 @@ from fastembed.common.model_description import ModelSource, PoolingType
 from numpy.typing import NDArray
 
 NAME = "local/all-MiniLM-L6-v2"
-BATCH_TEXTS = 32
 
 
-def load(model: Path, variant: str, threads: int) -> Callable[[Sequence[str]], NDArray[np.float32]]:
+def load(
+    model: Path, variant: str, threads: int, batch_texts: int
+) -> Callable[[Sequence[str]], NDArray[np.float32]]:
     TextEmbedding.add_custom_model(
         model=NAME,
         pooling=PoolingType.MEAN,
@@ -24,6 +25,6 @@ def load(model: Path, variant: str, threads: int) -> Callable[[Sequence[str]], N
     encoder = TextEmbedding(NAME, specific_model_path=str(model / variant), threads=threads)
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.stack(list(encoder.embed(list(texts), batch_size=BATCH_TEXTS)))
+        return np.stack(list(encoder.embed(list(texts), batch_size=batch_texts)))
 
     return encode

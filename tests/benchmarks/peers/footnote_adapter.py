@@ -13,8 +13,10 @@ from embeddings.engine import EncoderEngine, Lane
 from embeddings.vectors import unit_rows
 
 
-def load(model: Path, variant: str, threads: int) -> Callable[[Sequence[str]], NDArray[np.float32]]:
-    """model: the peers' one, which is not used."""
+def load(
+    model: Path, variant: str, threads: int, batch_texts: int
+) -> Callable[[Sequence[str]], NDArray[np.float32]]:
+    """model, batch_texts: the peers' ones, which are not used: the queue fills batches by tokens."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as in the service: the workers tokenise themselves
     engine = EncoderEngine(Encoder.load(BUNDLED_ENCODER, threads=1), workers=threads)
 

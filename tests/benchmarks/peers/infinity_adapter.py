@@ -9,10 +9,10 @@ import numpy as np
 from infinity_emb import AsyncEmbeddingEngine, EngineArgs
 from numpy.typing import NDArray
 
-BATCH_TEXTS = 32
 
-
-def load(model: Path, variant: str, threads: int) -> Callable[[Sequence[str]], NDArray[np.float32]]:
+def load(
+    model: Path, variant: str, threads: int, batch_texts: int
+) -> Callable[[Sequence[str]], NDArray[np.float32]]:
     """threads: taken from OMP_NUM_THREADS by torch; ONNX Runtime takes all cores."""
     runtime, precision = variant.split("-")
     # infinity hands optimum the graph's whole path, which optimum seeks inside the folder: only "." agrees.
@@ -22,7 +22,7 @@ def load(model: Path, variant: str, threads: int) -> Callable[[Sequence[str]], N
         engine="torch" if runtime == "torch" else "optimum",
         dtype="bfloat16" if precision == "bf16" else "float32",
         device="cpu",
-        batch_size=BATCH_TEXTS,
+        batch_size=batch_texts,
         pooling_method="mean",
         bettertransformer=False,
         # Its optimiser does not go with optimum 2 and falls back; ONNX Runtime fuses when it opens the graph.

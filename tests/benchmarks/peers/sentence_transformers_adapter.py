@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 MAX_TOKENS = 256
-BATCH_TEXTS = 32
 
 
-def load(model: Path, variant: str, threads: int) -> Callable[[Sequence[str]], NDArray[np.float32]]:
+def load(
+    model: Path, variant: str, threads: int, batch_texts: int
+) -> Callable[[Sequence[str]], NDArray[np.float32]]:
     torch.set_num_threads(threads)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[variant]
     encoder = SentenceTransformer(
@@ -22,7 +23,7 @@ def load(model: Path, variant: str, threads: int) -> Callable[[Sequence[str]], N
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
         return encoder.encode(
-            list(texts), batch_size=BATCH_TEXTS, normalize_embeddings=True, show_progress_bar=False
+            list(texts), batch_size=batch_texts, normalize_embeddings=True, show_progress_bar=False
         )
 
     return encode

@@ -2,9 +2,9 @@
 
     python worker.py ADAPTER
 
-ADAPTER names a module beside this one with `load(model, variant, threads)`, which returns a function from
-texts to rows. Only the standard library and NumPy are imported here: nothing else is in all environments.
-Times are taken on this side of the pipe.
+ADAPTER names a module beside this one with `load(model, variant, threads, batch_texts)`, which returns a
+function from texts to rows. Only the standard library and NumPy are imported here: nothing else is in all
+environments. Times are taken on this side of the pipe.
 """
 
 import importlib
@@ -31,10 +31,11 @@ class Session:
         self._encode: Encode | None = None
         self._texts: dict[str, list[str]] = {}
 
-    def load(self, model: str, variant: str, threads: int) -> Mapping[str, object]:
+    def load(self, model: str, variant: str, threads: int, batch_texts: int) -> Mapping[str, object]:
         """Open the model; seconds: with the imports."""
         started = time.perf_counter()
-        self._encode = importlib.import_module(self._adapter).load(Path(model), variant, threads)
+        adapter = importlib.import_module(self._adapter)
+        self._encode = adapter.load(Path(model), variant, threads, batch_texts)
         return {"seconds": time.perf_counter() - started}
 
     def texts(self, name: str, path: str) -> Mapping[str, object]:
