@@ -3,7 +3,8 @@
 Worker threads own the runs of the graph. Two runs on a core of their own each are as fast as one run on
 both cores, so each worker runs its own batch with one thread. Queries and bulk work have workers of their
 own: those of the bulk lane give way to all other threads of the machine, so that a query waits for the
-processor and not for the end of a batch.
+processor and not for the end of a batch. When queries leave them no processor at all, those of the query
+lane do a batch for them now and then.
 """
 
 import sys
@@ -49,11 +50,29 @@ class EncoderEngine:
         self.workers = workers
         self.max_waiting_texts = max_waiting_texts
         self.batch_tokens = BATCH_TOKENS
-        query = LaneSettings(
-            "encoder-query", workers, max_waiting_queries, BATCH_TOKENS, _QUERY_WINDOW, lambda: None
+        bulk = EncodingLane(
+            encoder,
+            LaneSettings(
+                "encoder-bulk",
+                workers,
+                max_waiting_texts,
+                BATCH_TOKENS,
+                _BULK_WINDOW,
+                prepare_thread=give_way,
+            ),
         )
-        bulk = LaneSettings("encoder-bulk", workers, max_waiting_texts, BATCH_TOKENS, _BULK_WINDOW, give_way)
-        self._lanes = {Lane.QUERY: EncodingLane(encoder, query), Lane.BULK: EncodingLane(encoder, bulk)}
+        query = EncodingLane(
+            encoder,
+            LaneSettings(
+                "encoder-query",
+                workers,
+                max_waiting_queries,
+                BATCH_TOKENS,
+                _QUERY_WINDOW,
+                after_run=bulk.relieve,
+            ),
+        )
+        self._lanes = {Lane.QUERY: query, Lane.BULK: bulk}
 
     def submit(
         self,

@@ -15,6 +15,8 @@ from embeddings.errors import Overloaded, TextTooLong
 from embeddings.tokens import Keep, TokenIds, TokenizedText
 from embeddings.waiting import Embedded, EmbeddingRequest, Part, Row, TextQueue, Window
 
+# Longest time that a lane's own threads may be kept from the processor before others do a step for them.
+_STARVING_S = 0.25
 # Runs back that count half as much as the latest one for the speed: some 5 s of a busy lane.
 _HALF_LIFE_RUNS = 500
 
@@ -39,8 +41,11 @@ class TokenEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LaneSettings:
-    """name: of the threads; max_waiting_texts: beyond it a request is refused; batch_tokens: rows times the
-    longest row of one run of the graph; prepare_thread: called by each thread at its start.
+    """How a lane works.
+
+    name: of the threads; max_waiting_texts: beyond it a request is refused; batch_tokens: rows times the
+    longest row of one run of the graph; prepare_thread: called by each thread at its start; after_run: by
+    each thread after a run of the graph.
     """
 
     name: str
@@ -48,7 +53,8 @@ class LaneSettings:
     max_waiting_texts: int
     batch_tokens: int
     window: Window
-    prepare_thread: Callable[[], None]
+    prepare_thread: Callable[[], None] = lambda: None
+    after_run: Callable[[], None] = lambda: None
 
 
 class EncodingLane:
@@ -61,6 +67,7 @@ class EncodingLane:
         self._changed = Condition()  # its lock guards everything below, and the requests
         self._threads: list[Thread] = []
         self._speed = _Speed()
+        self._moved_at = 0.0
         self._closing = False
 
     def submit(
@@ -82,6 +89,8 @@ class EncodingLane:
         with self._changed:
             self._check_open(len(texts), refusable)
             self._start()
+            if not self._queue.has_work:
+                self._moved_at = time.perf_counter()
             self._queue.add(request)
             self._changed.notify()
         request.future.add_done_callback(lambda _: self._forget(request))
@@ -125,20 +134,37 @@ class EncodingLane:
             self._threads.append(Thread(target=self._work, name=name, daemon=True))
             self._threads[-1].start()
 
+    def relieve(self) -> None:
+        """Do a step for the lane's own threads when they have long been kept from the processor."""
+        with self._changed:
+            if not self._queue.has_work or time.perf_counter() - self._moved_at < _STARVING_S:
+                return
+            self._moved_at = time.perf_counter()
+            parts, rows = self._next()
+        self._do(parts, rows)
+
     def _work(self) -> None:
         self._settings.prepare_thread()
         while not self._closing:
             with self._changed:
-                parts = self._queue.next_window()
-                rows = [] if parts else self._queue.next_batch()
+                parts, rows = self._next()
                 if self._queue.has_work:
                     self._changed.notify()  # there is something for another worker, too
                 elif not parts and not rows and not self._closing:
                     self._changed.wait()
-            if parts:
-                self._tokenize(parts)
-            elif rows:
-                self._run(rows)
+            self._do(parts, rows)
+
+    def _next(self) -> tuple[Sequence[Part], Sequence[Row]]:
+        """Texts to tokenise, or rows to run, or nothing."""
+        parts = self._queue.next_window()
+        return parts, [] if parts else self._queue.next_batch()
+
+    def _do(self, parts: Sequence[Part], rows: Sequence[Row]) -> None:
+        if parts:
+            self._tokenize(parts)
+        elif rows:
+            self._run(rows)
+            self._settings.after_run()
 
     def _tokenize(self, parts: Sequence[Part]) -> None:
         rows = [row for part in parts for row in self._rows(part)]
@@ -173,7 +199,8 @@ class EncodingLane:
         for row, vector in zip(rows, vectors, strict=True):
             row.request.vectors[row.position] = vector
         with self._changed:
-            self._speed.note(len(rows), time.perf_counter() - started)
+            self._moved_at = time.perf_counter()
+            self._speed.note(len(rows), self._moved_at - started)
             complete = self._queue.finish(rows)
         for request in complete:
             if request.future.set_running_or_notify_cancel():
