@@ -3,9 +3,6 @@
 
 def main() -> None:
     """Run the console script `footnote`."""
-    from app.cli.huge_pages import restart_with_huge_pages
-
-    restart_with_huge_pages()
     from app.cli.program import program
 
     program(prog_name="footnote")
