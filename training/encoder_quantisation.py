@@ -72,7 +72,7 @@ def quantise_encoder(source: Path, target: Path, calibration: Sequence[Feed]) ->
     """
     model = onnx.load(source)
     layers = list(_linear_layers(model))
-    observed = _observe(model, [layer.source for layer in layers], calibration)
+    observed = _observe(source, [layer.source for layer in layers], calibration)
     rewrite = _Rewrite(model)
     for name, group in _by_source(layers).items():
         rewrite.quantise_layers(name, group, observed[name])
@@ -121,13 +121,17 @@ def _by_source(layers: Sequence[Linear]) -> dict[str, list[Linear]]:
     return groups
 
 
-def _observe(model: ModelProto, names: Sequence[str], calibration: Sequence[Feed]) -> dict[str, Observed]:
+def _observe(source: Path, names: Sequence[str], calibration: Sequence[Feed]) -> dict[str, Observed]:
     """Run the graph over the calibration batches and look at the named activations of real tokens."""
-    probe = ModelProto()
-    probe.CopyFrom(model)
+    # A graph whose weights stand in a file of their own finds them only from beside it.
+    probe, path = onnx.load(source, load_external_data=False), source.with_suffix(".probe.onnx")
     names = list(dict.fromkeys(names))
     probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    session = ort.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    onnx.save(probe, path)
+    try:
+        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    finally:
+        path.unlink()
     seen: dict[str, Observed] = {}
     for feed in calibration:
         kept = feed["attention_mask"].astype(bool)

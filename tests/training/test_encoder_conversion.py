@@ -5,8 +5,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 
@@ -20,6 +22,7 @@ from training.encoder_export import WEIGHTS_DATA, export_fp32
 from training.encoder_folder import appearing_whole
 from training.encoder_origin import Provenance
 from training.encoder_parity import ParityBounds
+from training.encoder_quantisation import quantise_encoder
 from training.encoder_source import EncoderSource, read_source
 from training.minilm import minilm_directory
 from training.parity_texts import BUILT_IN
@@ -240,8 +243,17 @@ def test_weights_too_large_for_one_message_stand_in_a_file_of_their_own(
     assert describe_file(large / WEIGHTS_DATA).sha256.encode() in (large / WEIGHTS).read_bytes()
     files = {name: describe_file(large / name) for name in (WEIGHTS, WEIGHTS_DATA, TOKENIZER, GOLDEN)}
     write_manifest(large, msgspec.structs.replace(load_manifest(exact), files=files))
-    found, expected = (Encoder.load(folder).encode(TEXTS, "query") for folder in (large, exact))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    found, expected = (Encoder.load(folder) for folder in (large, exact))
+    np.testing.assert_allclose(found.encode(TEXTS, "query"), expected.encode(TEXTS, "query"), atol=1e-6)
+    feeds = calibration_feeds(found, TEXTS)
+    for folder in (large, exact):
+        quantise_encoder(folder / WEIGHTS, tmp_path / f"{folder.name}.onnx", feeds)
+    # The same weights give the same int8 graph, from wherever they were read; it stands in one file.
+    one, other = (onnx.load(tmp_path / name).graph for name in ("large.onnx", "fp32.onnx"))
+    assert list(one.node) == list(other.node)
+    for mine, theirs in zip(one.initializer, other.initializer, strict=True):
+        np.testing.assert_array_equal(numpy_helper.to_array(mine), numpy_helper.to_array(theirs))
+    assert not (large / "model.probe.onnx").exists()
 
 
 def test_calibration_has_short_and_long_texts_of_three_scripts_and_the_callers() -> None:
