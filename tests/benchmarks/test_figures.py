@@ -20,7 +20,7 @@ SETS = {name: TextSet(name, ("a", "b"), 200) for name in ("abstracts", "queries"
 
 
 def summary() -> dict[str, object]:
-    ours = Figures({name: [1.0, 2.0, 1.0] for name in SETS}, [0.001] * 100, 0.99, 0.995, 0.2, 150)
+    ours = Figures({name: [1.0, 2.0, 1.0] for name in SETS}, [0.001] * 100, 0.99, peak_mb=150)
     theirs = Figures({name: [3.0, 8.0, 2.0] for name in SETS}, [0.004] * 100)
     found = InProcess({"Footnote": ours, REFERENCE: theirs}, Graph([40_000.0], [4.0]), {"other": "no wheel"})
     load = Load()
