@@ -138,11 +138,16 @@ def _passage_tokens(encoder: TextEncoder) -> int:
     return encoder.max_tokens - added.count
 
 
-def _engine(settings: Settings, encoder: TextEncoder) -> EncoderEngine:
+def prepare_process() -> None:
+    """Set what holds for all threads of the process, so that none of them keeps a query waiting."""
     # A thread that works in Python, such as one that cuts documents, keeps a query waiting for as long.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # The tokenizers' own threads would run beside the engine's, and not give way as those of its bulk lane.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _engine(settings: Settings, encoder: TextEncoder) -> EncoderEngine:
+    prepare_process()
     return EncoderEngine(encoder, settings.threads, settings.max_waiting_texts, settings.max_waiting_queries)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from app.cli.arguments import CollectionOption, FilterOption, ModeOption, parse_filter_option
 from app.cli.output import AsJson, one_line, print_json, printable
-from app.cli.search import describe_place
+from app.cli.search import describe_place, print_truncation
 from app.cli.session import run_with_resources
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def print_answer(output: "AnswerOutput", streamed: str) -> None:
     """Print what is left to say after the stream: marks, footnotes, or why there is no answer."""
     from generation.types import AnswerStatus
 
+    print_truncation(output.search)
     answer = output.answer
     match answer.status:
         case AnswerStatus.ANSWERED:

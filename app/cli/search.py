@@ -48,6 +48,7 @@ def run_search(
 
 def print_hits(found: "SearchOutput", explain: bool) -> None:
     """Print numbered hits, and with `explain` how they came to their places."""
+    print_truncation(found)
     if not found.hits:
         typer.echo("No hits.")
     for number, hit in enumerate(found.hits, start=1):
@@ -60,6 +61,12 @@ def print_hits(found: "SearchOutput", explain: bool) -> None:
         typer.echo(f"Trusted: dense {weights.dense:.2f}, lexical {weights.lexical:.2f}")
         for reason in weights.reasons:
             typer.echo(f"  {reason}")
+
+
+def print_truncation(found: "SearchOutput") -> None:
+    """Tell on stderr that the encoder saw only a part of the query."""
+    if found.query_truncated:
+        typer.echo("The query is too long for the encoder: dense search saw only its beginning.", err=True)
 
 
 def describe_place(hit: "Hit") -> str:

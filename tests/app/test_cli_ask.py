@@ -1,8 +1,11 @@
 """How an answer is printed."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.cli.ask import print_answer
+from app.cli.search import print_hits
 from app.services.types import AnswerOutput, Hit, HitScores, SearchOutput
 from generation.types import Answer, AnswerSentence, AnswerStatus, Citation
 from retrieval.types import SearchMode
@@ -57,3 +60,14 @@ def test_passages_only_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, answer)
     assert lines[0].startswith("The decoder does not answer this question.")
     assert lines[1] == "last frost [2]"
+
+
+def test_cut_question_is_told_beside_the_answer_and_the_hits(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = output(Answer(AnswerStatus.NOT_FOUND))
+    cut = replace(whole, search=replace(whole.search, query_truncated=True))
+    print_answer(whole, "")
+    print_hits(whole.search, explain=False)
+    assert capsys.readouterr().err == ""
+    print_answer(cut, "")
+    print_hits(cut.search, explain=False)
+    assert capsys.readouterr().err.count("dense search saw only its beginning") == 2

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tests.benchmarks import encoder_speed, service, soak
+from tests.benchmarks import encoder_speed, queries_beside_bulk, service, soak
 
 
 class Benchmark(NamedTuple):
@@ -19,9 +19,10 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "service": Benchmark(service.measure, service.add_arguments),
     "encoder": Benchmark(encoder_speed.measure, encoder_speed.add_arguments),
+    "queries-beside-bulk": Benchmark(queries_beside_bulk.measure, queries_beside_bulk.add_arguments),
     "soak": Benchmark(soak.measure, soak.add_arguments),
 }
-BY_DEFAULT = ("service", "encoder")
+BY_DEFAULT = ("service", "encoder", "queries-beside-bulk")
 
 
 def main() -> None:
