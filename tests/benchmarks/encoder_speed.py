@@ -93,7 +93,10 @@ def describe_sets(sets: Mapping[str, TextSet]) -> str:
 
 
 def versions() -> list[str]:
-    """Pins of the peers' files that a reader wants to know."""
-    lines = [line for path in sorted(PEERS.glob("*.txt")) for line in path.read_text().split()]
-    named = {line.replace("==", " ") for line in lines if line.partition("==")[0] in NAMED_PACKAGES}
-    return sorted(named)
+    """Of each peer's environment, the pins that a reader wants to know."""
+    found = []
+    for path in sorted(PEERS.glob("*.txt")):
+        pins = path.read_text(encoding="utf-8").split()
+        named = [pin.replace("==", " ") for pin in pins if pin.partition("==")[0] in NAMED_PACKAGES]
+        found.append(", ".join(named))
+    return found

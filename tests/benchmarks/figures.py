@@ -78,6 +78,7 @@ def _load(load: Load) -> dict[str, object]:
     return {
         "p50_ms": _ms(load.latencies_s, 0.50) if answered else None,
         "p99_ms": _ms(load.latencies_s, 0.99) if answered else None,
+        "max_ms": _ms(load.latencies_s, 1.0) if answered else None,
         "requests_per_second": round(median(load.requests_per_second)),
         "statuses": {str(status): count for status, count in sorted(load.statuses.items())},
     }

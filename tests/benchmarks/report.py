@@ -1,6 +1,7 @@
 """The summary of the encoder benchmark as Markdown and as a plot, and their place in the guide."""
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from tests.benchmarks.plot import Bar, Panel, bar_chart
 
 GUIDE_PAGE = Path("app/guide/evaluate.md")
 GUIDE_PLOT = Path("app/guide/encoder-speed.svg")
+LINE_CHARS = 118
 HEADING = "## Speed of the encoder"
 PLOTTED = {"abstracts": "SciFact abstracts", "queries": "SciFact claims", "mix": "texts of 5 to 500 tokens"}
 
@@ -47,7 +49,7 @@ The client runs on the same cores. {notes}
 def markdown(summary: Mapping[str, Any], plot: str = GUIDE_PLOT.name) -> str:
     """The guide's section. summary: as `encoder_speed.measure` returns it."""
     encoders, bound = summary["encoders"], summary["bound"]
-    return _SECTION.format(
+    section = _SECTION.format(
         heading=HEADING,
         machine=summary["machine"],
         rounds=summary["rounds"],
@@ -65,6 +67,12 @@ def markdown(summary: Mapping[str, Any], plot: str = GUIDE_PLOT.name) -> str:
         whole_share=f"{bound['with_tokeniser_and_queue_share']:.0%}",
         notes=_notes(summary),
     )
+    return "\n\n".join(_wrap(block) for block in section.rstrip().split("\n\n")) + "\n"
+
+
+def _wrap(block: str) -> str:
+    """Prose in lines of the guide's width; tables, code, headings and images as they are."""
+    return textwrap.fill(block, LINE_CHARS) if block[0].isalpha() else block
 
 
 def _rows(rows: Iterable[Sequence[object]]) -> str:
@@ -90,7 +98,7 @@ def _http(found: Mapping[str, Any]) -> Iterable[list[object]]:
 def _notes(summary: Mapping[str, Any]) -> str:
     missing = {**summary["unavailable"], **summary["http"]["unavailable"]}
     absent = f"Not measured, since they could not be run here: {', '.join(missing)}. " if missing else ""
-    return f"{absent}Versions: {', '.join(summary['versions'])}."
+    return f"{absent}Versions: {'; '.join(summary['versions'])}."
 
 
 def plot(summary: Mapping[str, Any]) -> str:

@@ -81,6 +81,7 @@ class Tally:
                     "queries": len(seconds),
                     "p50_ms": round(1000 * percentile(seconds, 0.5), 1),
                     "p99_ms": round(1000 * percentile(seconds, 0.99), 1),
+                    "max_ms": round(1000 * max(seconds), 1),
                 }
                 for minute, seconds in sorted(self.query_s_by_minute.items())
             ],
