@@ -1,4 +1,6 @@
-"""Footnote's bundled encoder behind its queue, as the service runs it. It has no variants."""
+"""Footnote's bundled encoder: many texts through the queue, as the service runs them, and one by a call, as a
+program does that has no queue. There are no variants.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,10 +20,12 @@ def load(
 ) -> Callable[[Sequence[str]], NDArray[np.float32]]:
     """model, batch_texts: the peers' ones, which are not used: the queue fills batches by tokens."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as in the service: the workers tokenise themselves
-    engine = EncoderEngine(Encoder.load(BUNDLED_ENCODER, threads=1), workers=threads)
+    encoder = Encoder.load(BUNDLED_ENCODER)
+    engine = EncoderEngine(encoder, workers=threads)
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        lane = Lane.QUERY if len(texts) == 1 else Lane.BULK
-        return unit_rows(engine.submit(texts, prompt="", lane=lane).result().vectors)
+        if len(texts) == 1:
+            return encoder.encode(texts, "")
+        return unit_rows(engine.submit(texts, prompt="", lane=Lane.BULK).result().vectors)
 
     return encode
