@@ -192,12 +192,12 @@ class EncodingLane:
         started = time.perf_counter()
         try:
             vectors = self._encoder.run([row.ids for row in rows])
+            for row, vector in zip(rows, vectors, strict=True):
+                row.request.vectors[row.position] = vector
         except Exception as error:
             for request in dict.fromkeys(row.request for row in rows):
                 self._fail(request, error)
             return
-        for row, vector in zip(rows, vectors, strict=True):
-            row.request.vectors[row.position] = vector
         with self._changed:
             self._moved_at = time.perf_counter()
             self._speed.note(len(rows), self._moved_at - started)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from embeddings.encoder import BATCH_TOKENS, Encoder
 from embeddings.engine import Embedded, EncoderEngine, Lane
@@ -139,6 +140,18 @@ def test_failing_run_fails_its_own_requests_only() -> None:
             bad.result(TIMEOUT_S)
         good = embed(engine, texts_of(range(8, 300)))
         assert first_words(good.result(TIMEOUT_S)) == list(range(8, 300))
+
+
+def test_run_that_loses_a_row_fails_its_request_and_the_worker_lives_on() -> None:
+    class Forgetful(GatedEncoder):
+        def run(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+            rows = super().run(batch)
+            return rows[1:] if batch[0][0] == 7 else rows
+
+    with engine_of(Forgetful(), workers=1) as engine:
+        with pytest.raises(ValueError, match="shorter"):
+            embed(engine, ["7"]).result(TIMEOUT_S)
+        assert first_words(embed(engine, ["8"]).result(TIMEOUT_S)) == [8]
 
 
 def test_unknown_prompt_fails_its_own_request_only() -> None:
