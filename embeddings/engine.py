@@ -50,6 +50,10 @@ class EncoderEngine:
         self.workers = workers
         self.max_waiting_texts = max_waiting_texts
         self.batch_tokens = BATCH_TOKENS
+        query = EncodingLane(
+            encoder,
+            LaneSettings("encoder-query", workers, max_waiting_queries, BATCH_TOKENS, _QUERY_WINDOW),
+        )
         bulk = EncodingLane(
             encoder,
             LaneSettings(
@@ -59,17 +63,7 @@ class EncoderEngine:
                 BATCH_TOKENS,
                 _BULK_WINDOW,
                 prepare_thread=give_way,
-            ),
-        )
-        query = EncodingLane(
-            encoder,
-            LaneSettings(
-                "encoder-query",
-                workers,
-                max_waiting_queries,
-                BATCH_TOKENS,
-                _QUERY_WINDOW,
-                after_run=bulk.relieve,
+                yields_to=lambda: query.has_work,
             ),
         )
         self._lanes = {Lane.QUERY: query, Lane.BULK: bulk}

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from threading import Condition, Thread
+from functools import partial
+from threading import Condition, Event, Thread
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from embeddings.errors import Overloaded, TextTooLong
 from embeddings.tokens import Keep, TokenIds, TokenizedText
 from embeddings.waiting import Embedded, EmbeddingRequest, Part, Row, TextQueue, Window
 
-# Longest time that a lane's own threads may be kept from the processor before others do a step for them.
+# Longest time that threads which give way may be kept from the processor before another stands in for them.
 _STARVING_S = 0.25
 # Runs back that count half as much as the latest one for the speed: some 5 s of a busy lane.
 _HALF_LIFE_RUNS = 500
@@ -44,8 +45,8 @@ class LaneSettings:
     """How a lane works.
 
     name: of the threads; max_waiting_texts: beyond it a request is refused; batch_tokens: rows times the
-    longest row of one run of the graph; prepare_thread: called by each thread at its start; after_run: by
-    each thread after a run of the graph.
+    longest row of one run of the graph; prepare_thread: called by each thread at its start; yields_to: for
+    threads that give way to others, whether there is work that the one that stands in for them leaves first.
     """
 
     name: str
@@ -54,7 +55,7 @@ class LaneSettings:
     batch_tokens: int
     window: Window
     prepare_thread: Callable[[], None] = lambda: None
-    after_run: Callable[[], None] = lambda: None
+    yields_to: Callable[[], bool] | None = None
 
 
 class EncodingLane:
@@ -67,8 +68,15 @@ class EncodingLane:
         self._changed = Condition()  # its lock guards everything below, and the requests
         self._threads: list[Thread] = []
         self._speed = _Speed()
-        self._moved_at = 0.0
+        self._moved_at = 0.0  # when one of the lane's own threads last did a step
+        self._busy = Event()  # for the stand-in: there is work, or the lane has stopped
+        self._stopped = Event()
         self._closing = False
+
+    @property
+    def has_work(self) -> bool:
+        """Whether texts wait to be tokenised or run."""
+        return self._queue.has_work
 
     def submit(
         self, texts: Sequence[str], prompt: str, keep: Keep, refuse_truncation: bool, refusable: bool
@@ -92,6 +100,7 @@ class EncodingLane:
             if not self._queue.has_work:
                 self._moved_at = time.perf_counter()
             self._queue.add(request)
+            self._busy.set()
             self._changed.notify()
         request.future.add_done_callback(lambda _: self._forget(request))
         return request.future
@@ -101,6 +110,8 @@ class EncodingLane:
         with self._changed:
             self._closing = True
             waiting = self._queue.remove_all()
+            self._stopped.set()
+            self._busy.set()
             self._changed.notify_all()
         for request in waiting:
             _set_exception(request.future, _stopping())
@@ -129,19 +140,35 @@ class EncodingLane:
         return max(1, math.ceil(texts * self._speed.seconds_per_text / self._settings.workers))
 
     def _start(self) -> None:
-        while len(self._threads) < self._settings.workers:
-            name = f"{self._settings.name}-{len(self._threads)}"
-            self._threads.append(Thread(target=self._work, name=name, daemon=True))
+        if self._threads:
+            return
+        works: list[Callable[[], None]] = [self._work] * self._settings.workers
+        if self._settings.yields_to is not None:
+            works.append(partial(self._stand_in, self._settings.yields_to))
+        for number, work in enumerate(works):
+            self._threads.append(Thread(target=work, name=f"{self._settings.name}-{number}", daemon=True))
             self._threads[-1].start()
 
-    def relieve(self) -> None:
-        """Do a step for the lane's own threads when they have long been kept from the processor."""
+    def _stand_in(self, yields_to: Callable[[], bool]) -> None:
+        """Work at normal priority while other programs keep the lane's threads from the processor.
+
+        Beside programs that want all cores such threads get a hundredth of one, and an ingest would all but
+        stop.
+        """
+        while self._busy.wait() and not self._stopped.wait(_STARVING_S):
+            while self._step_if_starving() and not yields_to():
+                pass
+
+    def _step_if_starving(self) -> bool:
         with self._changed:
-            if not self._queue.has_work or time.perf_counter() - self._moved_at < _STARVING_S:
-                return
-            self._moved_at = time.perf_counter()
+            if not self._queue.has_work:
+                self._busy.clear()
+                return False
+            if time.perf_counter() - self._moved_at < _STARVING_S:
+                return False
             parts, rows = self._next()
         self._do(parts, rows)
+        return True
 
     def _work(self) -> None:
         self._settings.prepare_thread()
@@ -153,6 +180,7 @@ class EncodingLane:
                 elif not parts and not rows and not self._closing:
                     self._changed.wait()
             self._do(parts, rows)
+            self._moved_at = time.perf_counter()
 
     def _next(self) -> tuple[Sequence[Part], Sequence[Row]]:
         """Texts to tokenise, or rows to run, or nothing."""
@@ -164,7 +192,6 @@ class EncodingLane:
             self._tokenize(parts)
         elif rows:
             self._run(rows)
-            self._settings.after_run()
 
     def _tokenize(self, parts: Sequence[Part]) -> None:
         rows = [row for part in parts for row in self._rows(part)]
@@ -199,8 +226,7 @@ class EncodingLane:
                 self._fail(request, error)
             return
         with self._changed:
-            self._moved_at = time.perf_counter()
-            self._speed.note(len(rows), self._moved_at - started)
+            self._speed.note(len(rows), time.perf_counter() - started)
             complete = self._queue.finish(rows)
         for request in complete:
             if request.future.set_running_or_notify_cancel():
