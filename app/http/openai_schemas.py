@@ -71,7 +71,7 @@ class EmbeddingReply(Struct, frozen=True):
     object: Literal["list"]
     data: list[EmbeddingItem]
     model: Annotated[
-        str, Meta(description="The encoder's full id", examples=["all-MiniLM-L6-v2@2ef5a2de40e5"])
+        str, Meta(description="The encoder's full id", examples=["all-MiniLM-L6-v2@c70e0e3a21ec"])
     ]
     usage: EmbeddingUsage
     truncated: Annotated[
@@ -93,7 +93,7 @@ class EncodedReply(Struct, frozen=True):
 class ServedModel(Struct, frozen=True, kw_only=True):
     """A model in service. Everything after `owned_by` is an extension."""
 
-    id: Annotated[str, Meta(examples=["all-MiniLM-L6-v2@2ef5a2de40e5"])]
+    id: Annotated[str, Meta(examples=["all-MiniLM-L6-v2@c70e0e3a21ec"])]
     object: Literal["model"] = "model"
     created: Annotated[int, Meta(description="When its files were put on this machine, in Unix seconds")]
     owned_by: str
