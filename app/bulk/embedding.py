@@ -1,6 +1,6 @@
 """A file of texts to a Parquet file of vectors: in bounded memory, and to be gone on with after any end."""
 
-import hashlib
+import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -8,38 +8,43 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Literal, NoReturn
 
+import msgspec
 import numpy as np
 
-from app.bulk.parts import PartialOutput, Vectors, vector_batch, vector_schema
+from app.bulk.parquet import Vectors, vector_batch, vector_schema
+from app.bulk.parts import PartialOutput
 from app.bulk.rows import BadLine, Fields, Window, read_rows, windows
+from app.bulk.source import Source
 from app.services.encoding import TextEncoder
 from embeddings.engine import Embedded, EncoderEngine, Lane
-from embeddings.errors import InvalidInput, NotFound, TextTooLong
+from embeddings.errors import InvalidInput, StorageFull, TextTooLong
 from embeddings.tokens import Keep
 from embeddings.vectors import check_dimensions, unit_rows
 
-# What is lost at most when the machine dies: some 20 s of work for two cores.
-WINDOW_TEXTS = 4_096
-WINDOW_CHARS = 8_000_000
 # While one window is written the next is in the queue, so that the encoder never waits.
 WINDOWS_AHEAD = 2
 
-Progress = Callable[["BulkReport", int, int], None]
+Progress = Callable[["BulkReport", Source], None]
 
 
 @dataclass(frozen=True, slots=True)
 class BulkOptions:
-    """How to embed. prompt: a name among the model's; dimensions: None for all; half: store 16-bit floats;
-    truncate: `none` refuses an over-long text, `end` and `start` say what it loses; skip_errors: list lines
-    that cannot be embedded beside the output and go on.
+    """How to embed; a job can only be gone on with when all of it is the same.
+
+    prompt: a name among the model's; dimensions: None for all; half: store 16-bit floats; truncate: `error`
+    refuses an over-long text, `end` and `start` say what it loses; skip_errors: list lines that cannot be
+    embedded beside the output and go on; window_lines, window_chars: what is in memory and kept together, so
+    what is lost at most when the machine dies: some 5 s of work for two cores.
     """
 
     fields: Fields = field(default_factory=Fields)
     prompt: str = "passage"
     dimensions: int | None = None
     half: bool = False
-    truncate: Literal["none", "end", "start"] = "none"
+    truncate: Literal["error", "end", "start"] = "error"
     skip_errors: bool = False
+    window_lines: int = 1_024
+    window_chars: int = 2_000_000
 
     @property
     def keep(self) -> Keep:
@@ -49,7 +54,11 @@ class BulkOptions:
 
 @dataclass(slots=True)
 class BulkReport:
-    """What was done by this call. resumed: texts that an earlier one had done; errors: lines left out."""
+    """What was done by this call.
+
+    tokens: that the model saw; resumed: texts that an earlier call had seen to; errors: lines left out of
+    the whole output.
+    """
 
     texts: int = 0
     tokens: int = 0
@@ -65,27 +74,45 @@ def embed_file(
     engine: EncoderEngine,
     options: BulkOptions,
     restart: bool = False,
-    progress: Progress = lambda _report, _read, _size: None,
+    progress: Progress = lambda _report, _source: None,
 ) -> BulkReport:
     """Embed every text of `source` into `target`.
 
-    restart: throw away what an unfinished call left; progress: gets the report so far, and bytes read of all.
+    source: a file, or `-` for JSON lines on standard input, which cannot be gone on with; restart: throw away
+    what an unfinished call left; progress: gets the report so far, and the source with the bytes read of it.
     Raises InvalidInput for a line without a text or a text that may not be cut, with the line's number,
-    NotFound for the file, and Conflict when what is left is of another file, model or option.
+    NotFound for the file, Conflict when what is left is of another file, model or option, and StorageFull.
     """
     check_dimensions(options.dimensions, encoder.spec)
-    if not source.is_file():
-        raise NotFound(f"there is no file {source}", found=str(source), expected="a file of texts")
-    job = _Job(source, target, encoder, engine, options)
-    job.open(restart)
-    return job.run(progress)
+    encoder.tokenize([], options.prompt, options.keep)  # raises for an unknown prompt
+    opened = Source(source)
+    _check_target(source, target)
+    try:
+        return _Job(opened, target, encoder, engine, options).run(restart, progress)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise StorageFull(
+            f"no space left for {target}",
+            found=error.strerror,
+            next_step="make room; the same command then goes on where this one stopped",
+        ) from error
+
+
+def _check_target(source: Path, target: Path) -> None:
+    if target.is_dir():
+        raise InvalidInput(f"{target} is a folder", field="out", expected="a file to write")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InvalidInput(
+            f"{target} would replace the texts", field="out", expected="another file than that of the texts"
+        )
 
 
 class _Job:
     """One call of embed_file."""
 
     def __init__(
-        self, source: Path, target: Path, encoder: TextEncoder, engine: EncoderEngine, options: BulkOptions
+        self, source: Source, target: Path, encoder: TextEncoder, engine: EncoderEngine, options: BulkOptions
     ) -> None:
         self._source = source
         self._encoder = encoder
@@ -95,39 +122,52 @@ class _Job:
         self._schema = vector_schema(self._dimension, options.half)
         self._output = PartialOutput(target, self._schema)
         self._report = BulkReport()
-        self._digest = _sha256(source)
 
-    def open(self, restart: bool) -> None:
-        """Find what an earlier call of the same job left."""
-        options = asdict(self._options)
-        job = {"model": self._encoder.model_id, "source_sha256": self._digest, **options}
-        self._output.open({name: _plain(value) for name, value in job.items()}, restart)
+    def run(self, restart: bool, progress: Progress) -> BulkReport:
+        repeatable = self._source.repeatable
+        digest = self._source.sha256() if repeatable else None
+        job = self._identity(digest)
+        with self._output.open(job, restart=restart or not repeatable, keep=repeatable):
+            with self._source.open() as stream:
+                parts = self._embed(self._windows(stream), progress)
+            self._report.errors = self._output.finish(parts, self._metadata(digest or self._source.sha256()))
+        return self._report
 
-    def run(self, progress: Progress) -> BulkReport:
+    def _identity(self, digest: str | None) -> dict[str, object]:
+        """What the parts depend on, as it comes back from JSON."""
+        job = {
+            "model": self._encoder.model_id,
+            "source_sha256": digest,
+            "format": Path(self._source.name.removesuffix(".gz")).suffix,
+            **asdict(self._options),
+        }
+        return msgspec.json.decode(msgspec.json.encode(job), type=dict[str, object])
+
+    def _embed(self, windows: Iterator[Window], progress: Progress) -> int:
+        """Make the parts that are not there yet. Returns how many there are in all."""
         waiting: deque[tuple[int, Window, Future[Embedded]]] = deque()
-        size, parts = self._source.stat().st_size, 0
+        parts = 0
         try:
-            with self._source.open("rb") as stream:
-                for parts, window in enumerate(self._windows(stream), start=1):
-                    if self._output.has(parts - 1):
-                        self._report.resumed += len(window.rows)
-                    else:
-                        waiting.append((parts - 1, window, self._submit(window)))
-                    if len(waiting) >= WINDOWS_AHEAD:
-                        self._keep(*waiting.popleft())
-                    progress(self._report, stream.tell(), size)
-                while waiting:
+            for number, window in enumerate(windows):
+                parts = number + 1
+                if self._output.has(number):
+                    self._report.resumed += len(window.rows)
+                else:
+                    waiting.append((number, window, self._submit(window)))
+                if len(waiting) >= WINDOWS_AHEAD:
                     self._keep(*waiting.popleft())
-                    progress(self._report, size, size)
+                progress(self._report, self._source)
+            while waiting:
+                self._keep(*waiting.popleft())
+                progress(self._report, self._source)
         finally:
             for _, _, future in waiting:
                 future.cancel()
-        self._report.errors = self._output.finish(parts, self._metadata())
-        return self._report
+        return parts
 
     def _windows(self, stream: IO[bytes]) -> Iterator[Window]:
         rows = read_rows(stream, self._source.name, self._options.fields)
-        for window in windows(rows, WINDOW_TEXTS, WINDOW_CHARS):
+        for window in windows(rows, self._options.window_lines, self._options.window_chars):
             if window.bad and not self._options.skip_errors:
                 _refuse(window.bad[0])
             yield window
@@ -138,7 +178,7 @@ class _Job:
             prompt=self._options.prompt,
             lane=Lane.BULK,
             keep=self._options.keep,
-            refuse_truncation=self._options.truncate == "none" and not self._options.skip_errors,
+            refuse_truncation=self._options.truncate == "error" and not self._options.skip_errors,
             refusable=False,
         )
 
@@ -162,7 +202,7 @@ class _Job:
 
     @property
     def _may_cut(self) -> bool:
-        return self._options.truncate != "none"
+        return self._options.truncate != "error"
 
     def _too_long(self, window: Window, found: Embedded) -> Iterator[BadLine]:
         for row, tokens, cut in zip(window.rows, found.token_counts, found.truncated, strict=True):
@@ -174,12 +214,12 @@ class _Job:
         self._report.tokens += sum(min(found.token_counts[i], self._encoder.max_tokens) for i in chosen)
         self._report.truncated += sum(found.truncated[i] for i in chosen)
 
-    def _metadata(self) -> dict[str, str]:
+    def _metadata(self, digest: str) -> dict[str, str]:
         return {
             "footnote.model": self._encoder.model_id,
             "footnote.prompt": self._options.prompt,
             "footnote.dimensions": str(self._dimension),
-            "footnote.source_sha256": self._digest,
+            "footnote.source_sha256": digest,
         }
 
 
@@ -193,15 +233,3 @@ def _refuse(bad: BadLine) -> NoReturn:
         field=f"line {bad.line}",
         next_step="mend it, or leave such lines out with --skip-errors; --truncate end cuts long texts",
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _plain(value: object) -> object:
-    """A value as it comes back from JSON."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return list(value) if isinstance(value, tuple) else value

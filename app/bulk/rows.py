@@ -1,8 +1,9 @@
-"""Texts out of a large file, one line at a time: JSON lines or CSV, plain or gzipped."""
+"""Texts out of a large file, one line at a time: JSON lines or CSV, plain or gzipped, or Parquet."""
 
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import IO, Any, cast
 
 import msgspec
 
+from app.bulk.parquet import read_records
 from embeddings.errors import InvalidInput, UnsupportedFormat
 
 # Lines are held whole; a longer one is rather a file that is not one of lines.
@@ -53,38 +55,39 @@ class Window:
 
 
 def read_rows(stream: IO[bytes], name: str, fields: Fields) -> Iterator[TextRow | BadLine]:
-    """Every line of an open file. name: tells the format, by .jsonl, .csv and .gz after either.
+    """Every line of an open file. name: tells the format, by .jsonl, .csv, .gz after either, and .parquet.
 
     Raises UnsupportedFormat for another name, InvalidInput for a file that cannot be read on.
     """
-    if name.endswith(".gz"):
-        stream, name = cast(IO[bytes], gzip.GzipFile(fileobj=stream)), name[:-3]
-    read = _FORMATS.get(Path(name).suffix)
-    if read is None:
+    suffix = Path(name.removesuffix(".gz")).suffix
+    read = _FORMATS.get(suffix)
+    if read is None or (suffix == ".parquet" and name.endswith(".gz")):
         raise UnsupportedFormat(
             f"cannot read texts from {name}",
-            found=Path(name).suffix or "a name without an ending",
-            expected=", ".join(_FORMATS) + ", each also with .gz",
+            found=suffix or "a name without an ending",
+            expected=", ".join(_FORMATS) + "; .jsonl, .ndjson and .csv also with .gz",
         )
+    if name.endswith(".gz"):
+        stream = cast(IO[bytes], gzip.GzipFile(fileobj=stream))
     try:
         for line, record in read(stream):
             yield record if isinstance(record, BadLine) else _row(line, record, fields)
-    except (OSError, EOFError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise InvalidInput(f"cannot read {name} to its end: {error}", found=str(error)) from error
 
 
-def windows(rows: Iterator[TextRow | BadLine], max_texts: int, max_chars: int) -> Iterator[Window]:
-    """Cut rows into windows of so many texts or characters; the same file gives the same windows."""
+def windows(rows: Iterator[TextRow | BadLine], max_lines: int, max_chars: int) -> Iterator[Window]:
+    """Cut rows into windows of so many lines or characters; the same file gives the same windows."""
     good: list[TextRow] = []
     bad: list[BadLine] = []
     chars = 0
     for row in rows:
         if isinstance(row, BadLine):
             bad.append(row)
-            continue
-        good.append(row)
-        chars += len(row.text)
-        if len(good) >= max_texts or chars >= max_chars:
+        else:
+            good.append(row)
+            chars += len(row.text)
+        if len(good) + len(bad) >= max_lines or chars >= max_chars:
             yield Window(tuple(good), tuple(bad))
             good, bad, chars = [], [], 0
     if good or bad:
@@ -128,6 +131,7 @@ _FORMATS: Mapping[str, Callable[[IO[bytes]], Iterator[tuple[int, Any]]]] = {
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".csv": _csv_lines,
+    ".parquet": read_records,
 }
 
 
@@ -141,16 +145,13 @@ def _row(line: int, record: object, fields: Fields) -> TextRow | BadLine:
     text = "\n".join(text for text in texts if text)
     if not text.strip():
         return BadLine(line, f"no text in {' or '.join(map(repr, fields.text))}; found {_names(record)}")
-    row_id = _id(line, record, fields.id)
-    return TextRow(line, row_id, text) if row_id is not None else BadLine(line, f"no field {fields.id!r}")
-
-
-def _id(line: int, record: Mapping[str, Any], field: str | None) -> str | None:
-    names = DEFAULT_ID_FIELDS if field is None else (field,)
+    names = DEFAULT_ID_FIELDS if fields.id is None else (fields.id,)
     found = next((record[name] for name in names if record.get(name) is not None), None)
-    if found is None:
-        return str(line) if field is None else None
-    return str(found)
+    if found is None and fields.id is None:
+        found = line
+    if not isinstance(found, str | int):
+        return BadLine(line, f"no text or whole number as id in {' or '.join(map(repr, names))}")
+    return TextRow(line, str(found), text)
 
 
 def _names(record: Mapping[Any, Any]) -> str:

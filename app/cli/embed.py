@@ -13,18 +13,25 @@ from app.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
     from app.bulk.embedding import BulkOptions, BulkReport, Progress
+    from app.bulk.source import Source
 
 
 class Truncate(StrEnum):
-    """What an over-long text loses."""
+    """What becomes of an over-long text."""
 
-    NONE = "none"
+    ERROR = "error"
     END = "end"
     START = "start"
 
 
 def embed(  # noqa: PLR0913, PLR0917  # each parameter is an option
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="Texts: .jsonl or .csv, also with .gz.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Texts: .jsonl or .csv, also with .gz, .parquet, or - for JSON lines on stdin.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
     text_field: Annotated[
         list[str] | None,
@@ -39,8 +46,9 @@ def embed(  # noqa: PLR0913, PLR0917  # each parameter is an option
     ] = None,
     float16: Annotated[bool, typer.Option("--float16", help="Store 16-bit floats, half as large.")] = False,
     truncate: Annotated[
-        Truncate, typer.Option(help="What a text loses that is longer than the model sees.")
-    ] = Truncate.NONE,
+        Truncate,
+        typer.Option(help="A text longer than the model sees: refuse it, or cut its end or start."),
+    ] = Truncate.ERROR,
     skip_errors: Annotated[
         bool, typer.Option("--skip-errors", help="List lines that cannot be embedded in OUT.errors.jsonl.")
     ] = False,
@@ -62,12 +70,18 @@ def embed(  # noqa: PLR0913, PLR0917  # each parameter is an option
     try:
         report = _embed(source, out, options, restart, hidden=as_json)
     except KeyboardInterrupt:
-        typer.echo("Stopped. The same command again goes on where this one stopped.", err=True)
+        typer.echo(_stopped(source), err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         print_json(report)
     else:
         _print_report(report, out)
+
+
+def _stopped(source: Path) -> str:
+    if str(source) == "-":
+        return "Stopped. Nothing is kept of standard input; a file could be gone on with."
+    return "Stopped. The same command again goes on where this one stopped."
 
 
 def _embed(source: Path, out: Path, options: "BulkOptions", restart: bool, *, hidden: bool) -> "BulkReport":
@@ -100,10 +114,10 @@ def _bar(hidden: bool) -> "Iterator[Progress]":
     with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
 
-        def show(report: "BulkReport", read: int, size: int) -> None:
+        def show(report: "BulkReport", source: "Source") -> None:
             seconds = perf_counter() - began
             speed = f"{report.texts / seconds:,.0f} texts/s, {report.tokens / seconds:,.0f} tokens/s"
-            bar.update(task, completed=read, total=size, description=speed)
+            bar.update(task, completed=source.read_bytes, total=source.size_bytes, description=speed)
 
         yield show
 

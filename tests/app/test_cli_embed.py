@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from app.cli.program import program
 
 COMMAND = [sys.executable, "-c", "from app.cli import main; main()"]
-LINES = 9_000  # two windows and a bit
+LINES = 9_000  # several windows
 
 
 def write_source(folder: Path, lines: int) -> Path:
@@ -38,7 +38,7 @@ def test_killed_command_goes_on_and_gives_what_an_uninterrupted_one_gives(tmp_pa
     assert not out.exists()
     again = CliRunner().invoke(program, ["embed", str(source), "--out", str(out), "--json"])
     report = json.loads(again.stdout)
-    assert report["resumed"] >= 4_096
+    assert report["resumed"] >= 1_024  # the window whose part was there
     assert report["resumed"] + report["texts"] == LINES
     assert CliRunner().invoke(program, ["embed", str(source), "--out", str(whole)]).exit_code == 0
     found, expected = pq.read_table(out), pq.read_table(whole)

@@ -2,6 +2,8 @@ import gzip
 import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from app.bulk.rows import BadLine, Fields, TextRow, read_rows, windows
@@ -45,7 +47,15 @@ def test_line_without_a_text_is_told_with_its_number(line: str | bytes, reason: 
 
 
 def test_named_id_field_has_to_be_there() -> None:
-    assert read('{"text": "a"}', fields=Fields(id="key")) == [BadLine(1, "no field 'key'")]
+    (bad,) = read('{"text": "a"}', fields=Fields(id="key"))
+    assert bad == BadLine(1, "no text or whole number as id in 'key'")
+
+
+@pytest.mark.parametrize("value", ["1.5", "[1]", '{"a": 1}'])
+def test_id_that_is_neither_text_nor_whole_number_is_told(value: str) -> None:
+    (bad,) = read('{"text": "a", "id": ' + value + "}")
+    assert isinstance(bad, BadLine)
+    assert "as id in 'id' or '_id'" in bad.error
 
 
 def test_csv_is_read_by_its_header() -> None:
@@ -70,13 +80,33 @@ def test_other_formats_are_refused_with_the_known_ones() -> None:
     assert ".jsonl" in (refusal.value.expected or "")
 
 
-def test_windows_are_bounded_by_texts_and_by_characters() -> None:
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no Parquet at all", b"PAR1 cut in the middle"])
+def test_broken_parquet_is_refused(content: bytes) -> None:
+    with pytest.raises(InvalidInput, match="no complete Parquet"):
+        read(content, "texts.parquet")
+
+
+def test_damage_inside_parquet_is_refused() -> None:
+    table, file = pa.table({"text": [f"honey {number}" for number in range(5_000)]}), io.BytesIO()
+    pq.write_table(table, file)
+    content = bytearray(file.getvalue())
+    content[200:6_000] = bytes(5_800)
+    with pytest.raises(InvalidInput, match="cannot read the Parquet file"):
+        read(bytes(content), "texts.parquet")
+
+
+def test_windows_are_bounded_by_lines_and_by_characters() -> None:
     rows = [TextRow(n, str(n), "x" * 10) for n in range(1, 8)]
-    assert [len(w.rows) for w in windows(iter(rows), max_texts=3, max_chars=1000)] == [3, 3, 1]
-    assert [len(w.rows) for w in windows(iter(rows), max_texts=100, max_chars=20)] == [2, 2, 2, 1]
+    assert [len(w.rows) for w in windows(iter(rows), max_lines=3, max_chars=1000)] == [3, 3, 1]
+    assert [len(w.rows) for w in windows(iter(rows), max_lines=100, max_chars=20)] == [2, 2, 2, 1]
 
 
 def test_bad_lines_stay_with_their_window() -> None:
     rows = [TextRow(1, "1", "a"), BadLine(2, "x"), TextRow(3, "3", "b"), BadLine(4, "y")]
-    found = list(windows(iter(rows), max_texts=2, max_chars=100))
+    found = list(windows(iter(rows), max_lines=2, max_chars=100))
     assert [[bad.line for bad in window.bad] for window in found] == [[2], [4]]
+
+
+def test_bad_lines_fill_a_window_too() -> None:
+    rows = [BadLine(n, "x") for n in range(1, 8)]
+    assert [len(w.bad) for w in windows(iter(rows), max_lines=3, max_chars=1000)] == [3, 3, 1]
