@@ -2,8 +2,13 @@
 
     collections ─┬─ documents ─┬─ document_versions   text and original of each version
                  │             └─ chunks ── vectors   of the current version only
-                 └─ tombstones                        what was deleted, for the indexes that follow
+                 ├─ tombstones                        what was deleted, for the indexes that follow
+                 ├─ deletions                         mass deletes that wait to be carried out row by row
+                 ├─ releases                          what the collection serves, served and may serve
+                 └─ golden_queries                    questions whose right documents are known
+    idempotency_keys
     api_keys
+    identity                                          which database this is
 
 Every write to a collection takes the next `seq` of that collection, in the transaction that writes. An index
 that has followed up to seq S needs only the rows above S.
@@ -71,6 +76,8 @@ class Collection(Model):
     chunk_overlap_tokens: Mapped[int]
     refusal_threshold: Mapped[float | None]
     last_seq: Mapped[int] = mapped_column(default=0)
+    # The release in service; no foreign key, because the two tables would need each other to exist first.
+    release_id: Mapped[int | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -172,6 +179,82 @@ class Tombstone(Model):
     seq: Mapped[int]
     external_id_hash: Mapped[str] = mapped_column(String(64))
     last_version: Mapped[int]
+
+
+class Deletion(Model):
+    """Documents that a mass delete took away at `seq`; their rows go later, in the background.
+
+    document_keys: little-endian int64, ascending.
+    """
+
+    __tablename__ = "deletions"
+    __table_args__ = (Index("ix_deletions_seq", "collection_id", "seq"), NEVER_REUSE_IDS)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    seq: Mapped[int]
+    document_keys: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class Release(Model):
+    """What a collection serves, served or may serve: a chunking and an encoder.
+
+    number: starts at 1 in each collection. encoder: the model's folder; None: the one that the settings name.
+    model_id: of that encoder when the release was made. report: what its verification measured.
+    """
+
+    __tablename__ = "releases"
+    __table_args__ = (UniqueConstraint("collection_id", "number"), NEVER_REUSE_IDS)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    state: Mapped[str]
+    chunk_max_tokens: Mapped[int]
+    chunk_overlap_tokens: Mapped[int]
+    encoder: Mapped[str | None]
+    model_id: Mapped[str | None]
+    report: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    promoted_at: Mapped[datetime | None]
+
+
+class GoldenQuery(Model):
+    """A question whose right documents are known. document_ids: external ids."""
+
+    __tablename__ = "golden_queries"
+    __table_args__ = (NEVER_REUSE_IDS,)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    query: Mapped[str]
+    document_ids: Mapped[list[str]]
+
+
+class IdempotencyKey(Model):
+    """A write that was answered, by the key that its client gave it.
+
+    scope: whose key it is. request_hash: SHA-256, hex, of what was asked. answer: the body that was sent.
+    """
+
+    __tablename__ = "idempotency_keys"
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    status_code: Mapped[int]
+    answer: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class Identity(Model):
+    """Which database this is: one row. database_id: random; builds of another database are not read."""
+
+    __tablename__ = "identity"
+
+    database_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    created_at: Mapped[datetime]
 
 
 class ApiKey(Model):

@@ -27,7 +27,15 @@ def test_ids_are_never_reused(tmp_path: Path) -> None:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'"
         ).fetchall()
-    assert {name for (name,) in tables} == {"collections", "documents", "chunks", "api_keys"}
+    assert {name for (name,) in tables} == {
+        "collections",
+        "documents",
+        "chunks",
+        "api_keys",
+        "deletions",
+        "releases",
+        "golden_queries",
+    }
 
 
 def test_database_keeps_a_write_ahead_log(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""Make the tables of the index life cycle: releases, mass deletes, idempotency keys, the database's identity."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0002"
+down_revision: str | None = "0001"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    _make_identity()
+    _make_deletions()
+    _make_releases()
+    _make_golden_queries()
+    _make_idempotency_keys()
+
+
+def downgrade() -> None:
+    op.drop_column("collections", "release_id")
+    for table in ("idempotency_keys", "golden_queries", "releases", "deletions", "identity"):
+        op.drop_table(table)
+
+
+def _make_identity() -> None:
+    identity = op.create_table(
+        "identity",
+        sa.Column("database_id", sa.String(length=32), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("database_id", name=op.f("pk_identity")),
+    )
+    now = datetime.now(UTC).replace(tzinfo=None)
+    op.bulk_insert(identity, [{"database_id": uuid.uuid4().hex, "created_at": now}])
+
+
+def _make_deletions() -> None:
+    op.create_table(
+        "deletions",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("collection_id", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("document_keys", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        _of_collection("deletions"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deletions")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_deletions_seq", "deletions", ["collection_id", "seq"])
+
+
+def _make_releases() -> None:
+    op.create_table(
+        "releases",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("collection_id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("chunk_max_tokens", sa.Integer(), nullable=False),
+        sa.Column("chunk_overlap_tokens", sa.Integer(), nullable=False),
+        sa.Column("encoder", sa.String(), nullable=True),
+        sa.Column("model_id", sa.String(), nullable=True),
+        sa.Column("report", sa.JSON(), nullable=True),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("promoted_at", sa.DateTime(), nullable=True),
+        _of_collection("releases"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_releases")),
+        sa.UniqueConstraint("collection_id", "number", name=op.f("uq_releases_collection_id_number")),
+        sqlite_autoincrement=True,
+    )
+    # Not in batch mode, which copies the table and drops the old one: that would cascade to all documents.
+    op.add_column("collections", sa.Column("release_id", sa.Integer(), nullable=True))
+
+
+def _make_golden_queries() -> None:
+    op.create_table(
+        "golden_queries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("collection_id", sa.Integer(), nullable=False),
+        sa.Column("query", sa.String(), nullable=False),
+        sa.Column("document_ids", sa.JSON(), nullable=False),
+        _of_collection("golden_queries"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_golden_queries")),
+        sqlite_autoincrement=True,
+    )
+
+
+def _make_idempotency_keys() -> None:
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("request_hash", sa.String(length=64), nullable=False),
+        sa.Column("status_code", sa.Integer(), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "key", name=op.f("pk_idempotency_keys")),
+    )
+
+
+def _of_collection(table: str) -> sa.ForeignKeyConstraint:
+    name = op.f(f"fk_{table}_collection_id_collections")
+    return sa.ForeignKeyConstraint(["collection_id"], ["collections.id"], name=name, ondelete="CASCADE")
