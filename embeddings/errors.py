@@ -15,7 +15,8 @@ answers in one place (HTTP status in brackets).
     ├── Forbidden             a key without the scope                              [403]
     ├── Overloaded            a full queue [429], or not able to serve just now    [503]
     ├── StorageFull           the disk took no more                                [507]
-    └── ModelDamaged          an artifact whose files or figures are wrong         [500]
+    ├── ModelDamaged          an artifact whose files or figures are wrong         [500]
+    └── BuildDamaged          an index directory that is broken or foreign; a cache, so it is made anew
 """
 
 
@@ -116,3 +117,7 @@ class StorageFull(FootnoteError):
 
 class ModelDamaged(FootnoteError):
     code = "model_damaged"
+
+
+class BuildDamaged(FootnoteError):
+    code = "build_damaged"

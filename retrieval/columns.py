@@ -97,7 +97,7 @@ def _equal_identities(operand: Any) -> list[object]:
 class MetadataTable:
     """The metadata of the documents of an index, by position."""
 
-    rows: tuple[Mapping[str, Any], ...] = ()
+    rows: Sequence[Mapping[str, Any]] = ()
     columns: dict[str, Column] = field(default_factory=dict)  # a cache: filling it changes no answer
 
     def extended(self, rows: Sequence[Mapping[str, Any]]) -> "MetadataTable":

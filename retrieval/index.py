@@ -5,28 +5,96 @@ publishes it by swapping one reference, so a search sees all of an `apply` or no
 """
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
 from embeddings.errors import InvalidInput
+from retrieval.builds.disk import Disk
+from retrieval.builds.layout import LEXICAL
+from retrieval.builds.manifest import BuildOrigin, read_manifest
+from retrieval.builds.opening import open_part
+from retrieval.builds.sealing import MAX_DEAD_SHARE, SealOptions, seal
 from retrieval.columns import MetadataTable
 from retrieval.filters import Filter, conditions
-from retrieval.lexical import LexicalIndex
+from retrieval.lexical import LexicalIndex, link_files
 from retrieval.ranking import SearchRequest, rank_chunks
+from retrieval.sealed import SealedPart
 from retrieval.snapshot import Snapshot
 from retrieval.types import IndexedChunk, RankedList
 
 __all__ = ["CollectionIndex", "SearchRequest"]
 
+# Newer rows are searched one by one: at most 50,000 of them, 2 ms, or a tenth of what the build holds.
+MIN_RECENT_ROWS = 4_096
+MAX_RECENT_ROWS = 50_000
+RECENT_SHARE = 0.1
+
 
 class CollectionIndex:
     """A searchable collection that follows the sequence numbers of its source of truth."""
 
-    def __init__(self, dimension: int) -> None:
-        self._lexical = LexicalIndex()
-        self._snapshot = Snapshot.empty(dimension, self._lexical.snapshot())
+    def __init__(self, dimension: int, workspace: Path | None = None) -> None:
+        """Empty. workspace: an existing folder for its files; None: all of it in memory, never sealed."""
+        if workspace is not None:
+            (workspace / LEXICAL).mkdir()
+        self._start(None, SealedPart.empty(dimension), 0, workspace)
+
+    @classmethod
+    def open(cls, build: Path, workspace: Path) -> "CollectionIndex":
+        """An index that goes on from a build.
+
+        workspace: an existing folder on the build's disk, for this index alone; it links the word index.
+        Raises BuildDamaged. The checksums are the caller's to verify (retrieval.builds.manifest).
+        """
+        manifest = read_manifest(build)
+        part = open_part(build, manifest)
+        link_files(build / LEXICAL, workspace / LEXICAL)
+        opened = cls.__new__(cls)
+        opened._start(build, part, manifest.max_seq, workspace)
+        return opened
+
+    def _start(self, build: Path | None, part: SealedPart, seq: int, workspace: Path | None) -> None:
+        self._build = build
+        self._lexical = LexicalIndex(None if workspace is None else workspace / LEXICAL)
+        self._snapshot = Snapshot.of_build(part, self._lexical.snapshot(), seq)
         self._writing = Lock()
+
+    @property
+    def build(self) -> Path | None:
+        """The directory of the build that it goes on from."""
+        return self._build
+
+    @property
+    def needs_build(self) -> bool:
+        """Whether so much is new or dead that a build would serve better."""
+        snapshot = self._snapshot
+        newer, sealed = len(snapshot.recent), len(snapshot.sealed)
+        crowded = newer > min(MAX_RECENT_ROWS, max(MIN_RECENT_ROWS, RECENT_SHARE * sealed))
+        return crowded or (snapshot.dead_share > MAX_DEAD_SHARE and sealed >= MIN_RECENT_ROWS)
+
+    def seal(
+        self,
+        scratch: Path,
+        target: Path,
+        origin: BuildOrigin,
+        options: SealOptions | None = None,
+        disk: Disk | None = None,
+    ) -> Path:
+        """Write all that it holds as a build into the folder `target`; returns the new directory.
+
+        scratch: a folder of the same disk that does not exist yet. Searches and changes go on meanwhile; the
+        build holds what the index held when the call began. Raises InvalidInput without a workspace.
+        """
+        scratch.mkdir()
+        with self._writing:
+            snapshot = self._snapshot
+            if not self._lexical.link_to(scratch / LEXICAL):
+                raise InvalidInput(
+                    "an index in memory cannot be sealed", expected="an index with a workspace"
+                )
+        return seal(snapshot, scratch, target, origin, options, self._build, disk)
 
     @property
     def seq(self) -> int:
@@ -48,7 +116,7 @@ class CollectionIndex:
             before = self._snapshot
             _check_changes(before, additions, seq)
             replaced = [chunk.chunk_id for chunk in additions]
-            after = before.without(deleted_documents, replaced).extended(additions).tidied()
+            after = before.without(deleted_documents, replaced).extended(additions)
             lexical = self._lexical.rewrite(additions, deleted_documents, before.present(replaced))
             self._snapshot = after.published(lexical, seq)
 
@@ -65,14 +133,15 @@ class CollectionIndex:
 
         `$exists` may ask for any field, and a filter on no documents at all finds nothing.
         """
-        metadata = self._snapshot.metadata
+        tables = [table for table in self._snapshot.metadata() if table.rows]
         for condition in conditions(filter_):
-            if condition.operator != "$exists" and metadata.lacks(condition.field):
-                raise _unknown_field(condition.field, metadata)
+            lacking = bool(tables) and all(table.lacks(condition.field) for table in tables)
+            if condition.operator != "$exists" and lacking:
+                raise _unknown_field(condition.field, tables)
 
 
-def _unknown_field(path: str, metadata: MetadataTable) -> InvalidInput:
-    known = sorted({key for row in metadata.rows for key in row})
+def _unknown_field(path: str, tables: Sequence[MetadataTable]) -> InvalidInput:
+    known = sorted({key for table in tables for row in table.rows for key in row})
     expected = f"one of {', '.join(known[:20])}" if known else "no filter: the documents have no metadata"
     return InvalidInput(
         f"no document of the collection has the field {path!r}",
@@ -100,7 +169,7 @@ def _check_changes(snapshot: Snapshot, additions: Sequence[IndexedChunk], seq: i
             expected="each id once",
         )
     for chunk in additions:
-        snapshot.dense.check_dimension(len(chunk.vector))
+        snapshot.recent.dense.check_dimension(len(chunk.vector))
         if not np.isfinite(chunk.vector).all():
             raise InvalidInput(
                 f"the vector of chunk {chunk.chunk_id} is not finite",

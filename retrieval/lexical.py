@@ -1,12 +1,15 @@
-"""BM25 over chunk terms: tantivy, in memory. One writer; readers hold point-in-time snapshots.
+"""BM25 over chunk terms: tantivy, in memory or in a folder. One writer; readers hold point-in-time snapshots.
 
 Source of the ranking function: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
 Beyond", 2009, with tantivy's k1 = 1.2 and b = 0.75.
 """
 
+import os
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import tantivy
@@ -31,6 +34,20 @@ def _schema() -> tantivy.Schema:
 
 
 SCHEMA = _schema()
+# Files that tantivy replaces as a whole; all others it writes once and never touches again.
+_REPLACED_FILES = ("meta.json", ".managed.json")
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedChunks:
+    """Which chunks may be found.
+
+    listed: gives their ids, ascending; passes: turns (n,) ids of live chunks into (n,) flags.
+    """
+
+    count: int
+    listed: Callable[[], NDArray[np.int64]]
+    passes: Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +72,39 @@ class LexicalSnapshot:
         return sorted((term for term in known if term.frequency), key=_by_rarity)[:MAX_QUERY_TERMS]
 
     def search(
-        self, query: Sequence[QueryTerm], depth: int, allowed: NDArray[np.int64] | None = None
+        self, query: Sequence[QueryTerm], depth: int, allowed: AllowedChunks | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Chunk ids and BM25 scores of the best `depth` chunks that hold a word of the query; best first,
         ties by id.
 
-        allowed: the ids that may be found, ascending; None for all. It changes no score.
+        allowed: None for all. It changes no score.
         """
-        depth = min(depth, self.searcher.num_docs if allowed is None else len(allowed))
+        depth = min(depth, self.searcher.num_docs if allowed is None else allowed.count)
         if depth < 1 or not query:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        if allowed is None or len(allowed) <= MAX_LISTED_CHUNKS:
-            return self._collect(_bm25_query(query, allowed), depth)
+        if allowed is None:
+            return self._collect(_bm25_query(query, None), depth)
+        if allowed.count <= MAX_LISTED_CHUNKS:
+            return self._collect(_bm25_query(query, allowed.listed()), depth)
         return self._search_until_full(_bm25_query(query, None), depth, allowed)
 
+    def scores(
+        self, query: Sequence[QueryTerm], chunk_ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Those of these chunks that hold a word of the query, and their BM25 scores; best first."""
+        if not query or not len(chunk_ids):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        return self._collect(_bm25_query(query, chunk_ids), len(chunk_ids))
+
     def _search_until_full(
-        self, query: tantivy.Query, depth: int, allowed: NDArray[np.int64]
+        self, query: tantivy.Query, depth: int, allowed: AllowedChunks
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Look ever deeper, until `depth` allowed chunks were seen or nothing is left."""
         total = self.searcher.num_docs
-        looked = depth * total // len(allowed) + depth
+        looked = depth * total // allowed.count + depth
         while True:
             chunk_ids, scores = self._collect(query, looked)
-            passed = np.isin(chunk_ids, allowed)
+            passed = allowed.passes(chunk_ids)
             if np.count_nonzero(passed) >= depth or len(chunk_ids) < looked:
                 return chunk_ids[passed][:depth], scores[passed][:depth]
             looked *= 4
@@ -116,8 +143,17 @@ class LexicalIndex:
     which a service with fifty collections pays fifty times (measured: 300 threads, 400 MB).
     """
 
-    def __init__(self) -> None:
-        self._index = tantivy.Index(SCHEMA)
+    def __init__(self, directory: Path | None = None) -> None:
+        """directory: an existing folder, empty or with an index; None: in memory."""
+        self._directory = directory
+        self._index = tantivy.Index(SCHEMA) if directory is None else tantivy.Index(SCHEMA, str(directory))
+
+    def link_to(self, target: Path) -> bool:
+        """Link the files of the last commit into another folder of the same disk; False in memory."""
+        if self._directory is None:
+            return False
+        link_files(self._directory, target)
+        return True
 
     def snapshot(self) -> LexicalSnapshot:
         self._index.reload()
@@ -145,6 +181,19 @@ class LexicalIndex:
         finally:
             writer.wait_merging_threads()  # also releases the index to the next writer
         return self.snapshot()
+
+
+def link_files(source: Path, target: Path) -> None:
+    """Make `target` a second folder of an index, which may then grow by itself.
+
+    Both share the files that are never changed again, so it costs no space and no time.
+    """
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.name in _REPLACED_FILES:
+            shutil.copyfile(path, target / path.name)
+        elif path.suffix != ".lock":
+            os.link(path, target / path.name)
 
 
 def _document(chunk: IndexedChunk) -> tantivy.Document:

@@ -121,8 +121,8 @@ def _candidates(snapshot: Snapshot, request: SearchRequest, vector: NDArray[np.f
     rows = np.union1d(dense.rows, lexical.rows)
     return _Candidates(
         rows,
-        snapshot.chunk_ids[rows],
-        snapshot.dense.vectors(rows) @ vector,
+        snapshot.chunk_ids(rows),
+        snapshot.vectors(rows) @ vector,
         _lexical_scores(snapshot, query, rows, lexical, depth),
         dense.ranks(),
         lexical.ranks(),
@@ -140,15 +140,13 @@ def candidate_depth(wanted: int) -> int:
 def _dense_side(
     snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: NDArray[np.bool_]
 ) -> _Side:
-    return _Side(*snapshot.dense.search(vector, depth, allowed))
+    return _Side(*snapshot.search_dense(vector, depth, allowed))
 
 
 def _lexical_side(
     snapshot: Snapshot, query: list[QueryTerm], depth: int, allowed: NDArray[np.bool_]
 ) -> _Side:
-    ids = snapshot.live_ids[allowed[snapshot.live_rows]]
-    everything = len(ids) == len(snapshot)
-    found, scores = snapshot.lexical.search(query, depth, None if everything else ids)
+    found, scores = snapshot.lexical.search(query, depth, snapshot.allowed_chunks(allowed))
     return _Side(snapshot.rows_of(found), scores)
 
 
@@ -161,15 +159,18 @@ def _lexical_scores(
     if len(found.rows) < depth:
         return scores  # no other chunk holds a word
     others = np.setdiff1d(rows, found.rows)
-    ids, missing = snapshot.lexical.search(query, len(others), np.sort(snapshot.chunk_ids[others]))
+    ids, missing = snapshot.lexical.scores(query, snapshot.chunk_ids(others))
     scores[np.searchsorted(rows, snapshot.rows_of(ids))] = missing
     return scores
 
 
 def _scored_page(snapshot: Snapshot, side: _Side, offset: int) -> Iterator[tuple[int, SideScore]]:
     """Chunk id and score of each chunk that one retriever found, from `offset` on."""
-    for rank in range(offset, len(side.rows)):
-        yield int(snapshot.chunk_ids[side.rows[rank]]), SideScore(float(side.scores[rank]), rank + 1)
+    chunk_ids = snapshot.chunk_ids(side.rows[offset:]).tolist()
+    for rank, (chunk_id, score) in enumerate(
+        zip(chunk_ids, side.scores[offset:].tolist(), strict=True), offset
+    ):
+        yield chunk_id, SideScore(score, rank + 1)
 
 
 def _vector(snapshot: Snapshot, request: SearchRequest) -> NDArray[np.float32]:
@@ -178,10 +179,10 @@ def _vector(snapshot: Snapshot, request: SearchRequest) -> NDArray[np.float32]:
             f"mode {request.mode} needs a query vector",
             field="vector",
             found="none",
-            expected=f"{snapshot.dense.dimension} numbers",
+            expected=f"{snapshot.dimension} numbers",
             next_step="encode the query, or search with mode lexical",
         )
-    snapshot.dense.check_dimension(len(request.vector))
+    snapshot.recent.dense.check_dimension(len(request.vector))
     return request.vector
 
 

@@ -1,4 +1,4 @@
-"""One state of a collection's index. Once published nothing in it changes; each change makes another."""
+"""One state of a collection's index: a build and what is newer. Once published nothing in it changes."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -6,130 +6,159 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.analysis import looks_like_code
 from retrieval.background import VectorMoments
 from retrieval.columns import MetadataTable
-from retrieval.dense import DenseSnapshot
 from retrieval.filters import Filter
-from retrieval.lexical import LexicalSnapshot
+from retrieval.lexical import AllowedChunks, LexicalSnapshot
+from retrieval.recent import RecentPart
+from retrieval.sealed import SealedPart
 from retrieval.types import IndexedChunk
 
-MAX_DEAD_SHARE = 0.25  # of all rows; more than that and the rows are copied without the dead ones
-MIN_COMPACTED_ROWS = 1_024
+# Rows whose vectors are read at once when chunks go: 25 MB at 384 dimensions.
+REMOVED_ROWS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Chunks by row, and their documents by slot.
+    """Rows of the build first, then the newer ones.
 
-    chunk_ids, slots, alive, is_code: (rows,). slots: where in document_keys and metadata the chunk's
-    document stands. live_rows: rows that are alive in the order of their chunk ids; live_ids: those ids,
-    ascending. code_share: the share of live chunks that are source code, 0 to 1.
+    sealed_alive: (rows of the build,) those that were not deleted or replaced since. moments: of all live
+    vectors. code_share: the share of live chunks that are source code, 0 to 1.
     """
 
     seq: int
-    chunk_ids: NDArray[np.int64]
-    slots: NDArray[np.int64]
-    alive: NDArray[np.bool_]
-    is_code: NDArray[np.bool_]
-    document_keys: NDArray[np.int64]
-    metadata: MetadataTable
-    dense: DenseSnapshot
+    sealed: SealedPart
+    sealed_alive: NDArray[np.bool_]
+    recent: RecentPart
     moments: VectorMoments
     lexical: LexicalSnapshot
-    live_rows: NDArray[np.int64]
-    live_ids: NDArray[np.int64]
     code_share: float
 
     @staticmethod
-    def empty(dimension: int, lexical: LexicalSnapshot) -> "Snapshot":
-        ids, flags = np.empty(0, np.int64), np.empty(0, np.bool_)
-        dense, moments = DenseSnapshot.empty(dimension), VectorMoments.empty(dimension)
-        return Snapshot(
-            0, ids, ids, flags, flags, ids, MetadataTable(), dense, moments, lexical, ids, ids, 0.0
-        )
+    def of_build(sealed: SealedPart, lexical: LexicalSnapshot, seq: int) -> "Snapshot":
+        """What a build holds, and nothing newer."""
+        recent = RecentPart.empty(sealed.vectors.dimension)
+        opened = Snapshot(seq, sealed, sealed.alive, recent, sealed.moments, lexical, 0.0)
+        return opened.published(lexical, seq)
 
     def __len__(self) -> int:
-        return len(self.live_rows)
+        return int(np.count_nonzero(self.sealed_alive)) + len(self.recent.live_rows)
+
+    @property
+    def dimension(self) -> int:
+        return self.sealed.vectors.dimension
+
+    @property
+    def dead_share(self) -> float:
+        """Share of the build's rows that are dead, 0 to 1."""
+        return 1 - float(self.sealed_alive.mean()) if len(self.sealed) else 0.0
+
+    def metadata(self) -> tuple[MetadataTable, MetadataTable]:
+        """The metadata of the documents of the build and of the newer ones."""
+        return self.sealed.metadata, self.recent.metadata
 
     def allowed(self, filter_: Filter | None) -> NDArray[np.bool_]:
         """(rows,) which chunks may be found under a filter."""
-        return self.alive if filter_ is None else self.alive & self.metadata.mask(filter_)[self.slots]
+        alive = np.concatenate([self.sealed_alive, self.recent.alive])
+        if filter_ is not None:
+            alive &= np.concatenate([self.sealed.mask(filter_), self.recent.mask(filter_)])
+        return alive
+
+    def allowed_chunks(self, allowed: NDArray[np.bool_]) -> AllowedChunks | None:
+        """The same by chunk id, for the lexical engine; None when every live chunk is allowed."""
+        count = int(np.count_nonzero(allowed))
+        if count == len(self):
+            return None
+        return AllowedChunks(
+            count,
+            listed=lambda: np.sort(self.chunk_ids(np.flatnonzero(allowed))),
+            passes=lambda chunk_ids: allowed[self.rows_of(chunk_ids)],
+        )
+
+    def chunk_ids(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(len(rows),) the ids of the chunks in these rows."""
+        sealed = len(self.sealed)
+        result = np.empty(len(rows), np.int64)
+        old = rows < sealed
+        result[old] = self.sealed.chunk_ids[rows[old]]
+        result[~old] = self.recent.chunk_ids[rows[~old] - sealed]
+        return result
 
     def rows_of(self, chunk_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of live chunks."""
-        return self.live_rows[np.searchsorted(self.live_ids, chunk_ids)]
+        rows = self._live_sealed_rows(chunk_ids)
+        newer = rows < 0
+        rows[newer] = self.recent.rows_of(chunk_ids[newer]) + len(self.sealed)
+        return rows
 
     def present(self, chunk_ids: Sequence[int]) -> list[int]:
         """Those of these ids that live chunks have."""
         ids = np.array(chunk_ids, np.int64)
-        return [int(chunk_id) for chunk_id in ids[np.isin(ids, self.live_ids)]]
+        standing = (self._live_sealed_rows(ids) >= 0) | np.isin(ids, self.recent.live_ids)
+        return [int(chunk_id) for chunk_id in ids[standing]]
 
-    def without(self, document_keys: Collection[int], chunk_ids: Collection[int]) -> "Snapshot":
+    def _live_sealed_rows(self, chunk_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        rows = self.sealed.rows_of(chunk_ids)
+        if len(self.sealed):
+            rows[~self.sealed_alive[rows]] = -1
+        return rows
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(len(rows), dimension) the stored values of these rows."""
+        sealed = len(self.sealed)
+        result = np.empty((len(rows), self.dimension), np.float32)
+        old = rows < sealed
+        result[old] = self.sealed.vectors.vectors(rows[old])
+        result[~old] = self.recent.dense.vectors(rows[~old] - sealed)
+        return result
+
+    def search_dense(
+        self, query: NDArray[np.float32], depth: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows and inner products of the best `depth` allowed rows, best first; ties by row.
+
+        query: (dimension,) unit length. allowed: (rows,).
+        """
+        sealed = len(self.sealed)
+        old_rows, old_scores = self.sealed.vectors.search(query, depth, allowed[:sealed])
+        new_rows, new_scores = self.recent.dense.search(query, depth, allowed[sealed:])
+        rows = np.concatenate([old_rows, new_rows + sealed])
+        scores = np.concatenate([old_scores, new_scores])
+        best = np.lexsort((rows, -scores))[:depth]
+        return rows[best], scores[best]
+
+    def without(self, document_keys: Collection[int], chunk_ids: Sequence[int]) -> "Snapshot":
         """With the chunks of these documents, and these chunks, dead."""
-        documents_gone = np.isin(self.document_keys, np.array(list(document_keys), np.int64))
-        gone = documents_gone[self.slots] | np.isin(self.chunk_ids, np.array(list(chunk_ids), np.int64))
-        rows = np.flatnonzero(gone & self.alive)
-        moments = self.moments.removed(self.dense.vectors(rows))
-        return replace(self, alive=self.alive & ~gone, moments=moments)
+        if not document_keys and not chunk_ids:
+            return self
+        ids = np.array(self.present(chunk_ids), np.int64)
+        old = self.sealed.rows_of_documents(document_keys)
+        new = self.recent.rows_of_documents(document_keys) + len(self.sealed)
+        rows = np.unique(np.concatenate([old, new, self.rows_of(ids)]))
+        return self._without_rows(rows[self.allowed(None)[rows]])
+
+    def _without_rows(self, rows: NDArray[np.int64]) -> "Snapshot":
+        moments = self.moments
+        for start in range(0, len(rows), REMOVED_ROWS):
+            moments = moments.removed(self.vectors(rows[start : start + REMOVED_ROWS]))
+        sealed = len(self.sealed)
+        alive = self.sealed_alive.copy()
+        alive[rows[rows < sealed]] = False
+        recent = self.recent.without(rows[rows >= sealed] - sealed)
+        return replace(self, sealed_alive=alive, recent=recent, moments=moments)
 
     def extended(self, additions: Sequence[IndexedChunk]) -> "Snapshot":
         """With further chunks."""
         if not additions:
             return self
         vectors = np.stack([chunk.vector for chunk in additions]).astype(np.float16).astype(np.float32)
-        slots, documents = _slots(additions, len(self.document_keys))
-        return replace(
-            self,
-            chunk_ids=np.append(self.chunk_ids, [chunk.chunk_id for chunk in additions]),
-            slots=np.append(self.slots, slots),
-            alive=np.append(self.alive, np.ones(len(additions), np.bool_)),
-            is_code=np.append(self.is_code, [looks_like_code(chunk.text) for chunk in additions]),
-            document_keys=np.append(self.document_keys, [chunk.document_key for chunk in documents]),
-            metadata=self.metadata.extended([chunk.metadata for chunk in documents]),
-            dense=self.dense.extended(vectors),
-            moments=self.moments.added(vectors),
-        )
-
-    def tidied(self) -> "Snapshot":
-        """Sealed, and without dead rows, when either has become worth its cost."""
-        dead = len(self.alive) - int(np.count_nonzero(self.alive))
-        crowded = dead > MAX_DEAD_SHARE * len(self.alive) and len(self.alive) >= MIN_COMPACTED_ROWS
-        return self._compacted() if crowded or self.dense.needs_sealing() else self
-
-    def _compacted(self) -> "Snapshot":
-        rows = np.flatnonzero(self.alive)
-        kept, slots = np.unique(self.slots[rows], return_inverse=True)
-        return replace(
-            self,
-            chunk_ids=self.chunk_ids[rows],
-            slots=slots,
-            alive=self.alive[rows],
-            is_code=self.is_code[rows],
-            document_keys=self.document_keys[kept],
-            metadata=self.metadata.select(kept),
-            dense=self.dense.selected(rows),
-        )
+        recent = self.recent.extended(additions, vectors)
+        return replace(self, recent=recent, moments=self.moments.added(vectors))
 
     def published(self, lexical: LexicalSnapshot, seq: int) -> "Snapshot":
         """Ready to be searched, with the words as of the same change."""
-        rows = np.flatnonzero(self.alive)
-        live_rows = rows[np.argsort(self.chunk_ids[rows], kind="stable")]
-        return replace(
-            self,
-            seq=seq,
-            lexical=lexical,
-            live_rows=live_rows,
-            live_ids=self.chunk_ids[live_rows],
-            code_share=float(self.is_code[rows].mean()) if len(rows) else 0.0,
-        )
-
-
-def _slots(additions: Sequence[IndexedChunk], first: int) -> tuple[list[int], list[IndexedChunk]]:
-    """A slot for each chunk, one for each document, from `first` on; and one chunk of each document."""
-    slot_of: dict[int, int] = {}
-    documents: list[IndexedChunk] = []
-    for chunk in additions:
-        if slot_of.setdefault(chunk.document_key, first + len(documents)) == first + len(documents):
-            documents.append(chunk)
-    return [slot_of[chunk.document_key] for chunk in additions], documents
+        recent = self.recent.tidied()
+        code = np.count_nonzero(self.sealed.is_code & self.sealed_alive)
+        code += np.count_nonzero(recent.is_code & recent.alive)
+        live = max(1, int(np.count_nonzero(self.sealed_alive)) + len(recent.live_rows))
+        return replace(self, seq=seq, lexical=lexical, recent=recent, code_share=float(code / live))

@@ -2,6 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
@@ -14,12 +16,16 @@ from numpy.typing import NDArray
 
 from embeddings.errors import InvalidInput
 from retrieval.analysis import terms
+from retrieval.builds.manifest import BuildOrigin
+from retrieval.builds.sealing import SealOptions
 from retrieval.filters import matches, parse_filter
 from retrieval.index import CollectionIndex, SearchRequest
 from retrieval.ranking import candidate_depth
+from retrieval.sealed_vectors import IndexKind
 from retrieval.types import IndexedChunk, RankedList, SearchMode
 
 DIMENSION = 8
+ORIGIN = BuildOrigin("d" * 32, 1, "200/30", "encoder@1")
 WORDS = ["apple", "pear", "plum", "fig", "quince"]
 
 
@@ -48,9 +54,29 @@ class IndexAgainstOracle(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.index = CollectionIndex(DIMENSION)
+        self.folder = TemporaryDirectory()
+        self.index = CollectionIndex(DIMENSION, self.new_folder())
         self.chunks: dict[int, IndexedChunk] = {}
         self.seq = 0
+
+    def new_folder(self) -> Path:
+        folder = Path(self.folder.name) / f"{len(list(Path(self.folder.name).iterdir()))}"
+        folder.mkdir()
+        return folder
+
+    @rule(kind=st.sampled_from([None, IndexKind.FLAT, IndexKind.HNSW]), going_on=st.booleans())
+    def seal_a_build_and_open_it(self, kind: IndexKind | None, going_on: bool) -> None:
+        folder = self.new_folder()
+        options = SealOptions(kind=kind)
+        build = self.index.seal(folder / "scratch", folder, ORIGIN, options)
+        opened = CollectionIndex.open(build, self.new_folder())
+        assert len(opened) == len(self.index)
+        if going_on:
+            self.index = opened
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
 
     @rule(
         count=st.integers(0, 6),

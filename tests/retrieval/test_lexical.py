@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrieval.lexical import MAX_LISTED_CHUNKS, MAX_QUERY_TERMS, LexicalIndex, LexicalSnapshot
+from retrieval.lexical import MAX_LISTED_CHUNKS, MAX_QUERY_TERMS, AllowedChunks, LexicalIndex, LexicalSnapshot
 from retrieval.types import IndexedChunk
 
 TEXTS = [
@@ -26,8 +26,13 @@ def index_of(*texts: str) -> LexicalSnapshot:
 def found(
     snapshot: LexicalSnapshot, query: str, depth: int = 10, allowed: list[int] | None = None
 ) -> list[int]:
-    ids = None if allowed is None else np.array(allowed, np.int64)
-    return [int(i) for i in snapshot.search(snapshot.analyse(query), depth, ids)[0]]
+    permitted = None if allowed is None else allowed_chunks(allowed)
+    return [int(i) for i in snapshot.search(snapshot.analyse(query), depth, permitted)[0]]
+
+
+def allowed_chunks(ids: list[int]) -> AllowedChunks:
+    listed = np.array(ids, np.int64)
+    return AllowedChunks(len(ids), lambda: listed, lambda found: np.isin(found, listed))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +94,7 @@ def test_filter_keeps_scores_and_only_allowed_chunks() -> None:
 
     assert found(snapshot, "encoder decoder", allowed=[1, 2, 5]) == [5, 1]
     unfiltered = snapshot.search(snapshot.analyse("decoder"), 10)
-    filtered = snapshot.search(snapshot.analyse("decoder"), 10, np.array([1]))
+    filtered = snapshot.search(snapshot.analyse("decoder"), 10, allowed_chunks([1]))
     assert filtered[1][0] == pytest.approx(unfiltered[1][unfiltered[0].tolist().index(1)])
 
 
