@@ -1,0 +1,183 @@
+"""The builds of this data folder: found, checked, opened, and swept away when nothing needs them.
+
+    indexes/<collection id>/<build id>/    sealed builds; the newest two of each origin are kept
+    indexes/live/<process>/                what one process works in; swept when the process has gone
+
+A build is a cache of SQL: a damaged one is removed, and the one before it, or SQL, takes its place.
+"""
+
+import fcntl
+import logging
+import os
+import shutil
+import time
+import uuid
+import weakref
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import IO
+
+from embeddings.errors import BuildDamaged
+from retrieval.builds.manifest import BuildManifest, BuildOrigin, read_manifest, verify_files
+from retrieval.builds.sealing import SealOptions
+from retrieval.index import CollectionIndex
+
+logger = logging.getLogger("footnote.builds")
+
+LIVE = "live"
+LOCK = "lock"
+KEPT_BUILDS = 2  # the newest, and one to fall back on
+# Checked before it is used: half a second. The checksums of larger builds are compared while they serve.
+MAX_CHECKED_BYTES = 1 << 30
+
+
+class BuildStore:
+    """root: the folder `indexes`, which need not exist yet. database_id: no build of another is read."""
+
+    def __init__(self, root: Path, database_id: str) -> None:
+        self._root = root
+        self._database_id = database_id
+        self._live: Path | None = None
+        self._lock: IO[str] | None = None
+        self._numbers = count()
+
+    def origin(self, collection_id: int, chunking: str, model_id: str) -> BuildOrigin:
+        """What a build of this database is of."""
+        return BuildOrigin(self._database_id, collection_id, chunking, model_id)
+
+    def builds(self, origin: BuildOrigin) -> Iterator[tuple[Path, BuildManifest]]:
+        """The usable builds of an origin, newest first. Damaged ones are removed on the way."""
+        folder = self._folder(origin.collection_id)
+        for directory in sorted(_folders(folder), reverse=True):
+            try:
+                manifest = read_manifest(directory)
+            except BuildDamaged as error:
+                self.discard(directory, error)
+                continue
+            if manifest.database_id != self._database_id:
+                logger.warning("the build %s is of another database; it is removed", directory)
+                shutil.rmtree(directory, ignore_errors=True)
+            elif manifest.origin == origin:
+                yield directory, manifest
+
+    def open(self, origin: BuildOrigin, dimension: int, last_seq: int) -> CollectionIndex | None:
+        """The index of the newest good build that is not ahead of the collection; None when there is none.
+
+        A build may be ahead after an older database was put back.
+        """
+        for directory, manifest in self.builds(origin):
+            if manifest.max_seq > last_seq or manifest.dimension != dimension:
+                shutil.rmtree(directory, ignore_errors=True)
+                continue
+            try:
+                if manifest.size_bytes <= MAX_CHECKED_BYTES:
+                    verify_files(directory, manifest)
+                return self._open(directory)
+            except BuildDamaged as error:
+                self.discard(directory, error)
+        return None
+
+    def _open(self, directory: Path) -> CollectionIndex:
+        workspace = self._workspace()
+        try:
+            opened = CollectionIndex.open(directory, workspace)
+        except OSError as error:  # another process removed it, because there are newer ones
+            shutil.rmtree(workspace, ignore_errors=True)
+            raise BuildDamaged(f"the build {directory.name} went away: {error}") from error
+        weakref.finalize(opened, shutil.rmtree, workspace, ignore_errors=True)
+        return opened
+
+    def new_index(self, dimension: int) -> CollectionIndex:
+        """An empty index that can be sealed."""
+        workspace = self._workspace()
+        index = CollectionIndex(dimension, workspace)
+        weakref.finalize(index, shutil.rmtree, workspace, ignore_errors=True)
+        return index
+
+    def seal(self, index: CollectionIndex, origin: BuildOrigin, options: SealOptions) -> Path:
+        """Make a build of what the index holds, and remove those that are too old to be needed."""
+        folder = self._folder(origin.collection_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = self._workspace() / "build"
+        try:
+            directory = index.seal(scratch, folder, origin, options)
+        finally:
+            shutil.rmtree(scratch.parent, ignore_errors=True)
+        self._remove_old(origin)
+        return directory
+
+    def verify(self, build: Path) -> None:
+        """Compare all checksums of a build. Raises BuildDamaged."""
+        verify_files(build, read_manifest(build))
+
+    def discard(self, directory: Path, error: BuildDamaged) -> None:
+        """Remove a damaged build, and say so."""
+        logger.warning("%s; it is removed and made anew", error)
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def sweep(self, collection_ids: Collection[int]) -> None:
+        """Remove what ended processes left, and the builds of collections that are no more."""
+        for folder in _folders(self._root / LIVE):
+            if folder != self._live and _is_orphan(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+        for folder in _folders(self._root):
+            if folder.name.isdigit() and int(folder.name) not in collection_ids:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove what this process worked in."""
+        if self._live is not None and self._lock is not None:
+            shutil.rmtree(self._live, ignore_errors=True)
+            self._lock.close()
+            self._live = self._lock = None
+
+    def _remove_old(self, origin: BuildOrigin) -> None:
+        for directory, _ in list(self.builds(origin))[KEPT_BUILDS:]:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _folder(self, collection_id: int) -> Path:
+        return self._root / str(collection_id)
+
+    def _workspace(self) -> Path:
+        """A new folder for this process alone."""
+        if self._live is None:
+            self._live, self._lock = _claim(self._root / LIVE)
+        folder = self._live / str(next(self._numbers))
+        folder.mkdir()
+        return folder
+
+
+def _claim(live: Path) -> tuple[Path, IO[str]]:
+    """A folder whose lock this process holds until it ends, however it ends."""
+    folder = live / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    lock = (folder / LOCK).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return folder, lock
+
+
+def _is_orphan(folder: Path) -> bool:
+    """Whether no process holds the folder's lock."""
+    try:
+        with (folder / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no lock yet: a process is just making it, or died in between
+        return _age_s(folder) > 60
+    return True
+
+
+def _age_s(folder: Path) -> float:
+    with suppress(OSError):
+        return time.time() - folder.stat().st_mtime
+    return 0.0
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return [path for path in parent.iterdir() if path.is_dir()]
+    except FileNotFoundError:
+        return []
