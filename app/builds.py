@@ -74,12 +74,13 @@ class BuildStore:
             try:
                 if manifest.size_bytes <= MAX_CHECKED_BYTES:
                     verify_files(directory, manifest)
-                return self._open(directory)
+                return self.open_build(directory)
             except BuildDamaged as error:
                 self.discard(directory, error)
         return None
 
-    def _open(self, directory: Path) -> CollectionIndex:
+    def open_build(self, directory: Path) -> CollectionIndex:
+        """The index that goes on from one build, its checksums not compared. Raises BuildDamaged."""
         workspace = self._workspace()
         try:
             opened = CollectionIndex.open(directory, workspace)
@@ -117,14 +118,20 @@ class BuildStore:
         logger.warning("%s; it is removed and made anew", error)
         shutil.rmtree(directory, ignore_errors=True)
 
-    def sweep(self, collection_ids: Collection[int]) -> None:
-        """Remove what ended processes left, and the builds of collections that are no more."""
+    def sweep(self) -> None:
+        """Remove what ended processes left behind."""
         for folder in _folders(self._root / LIVE):
             if folder != self._live and _is_orphan(folder):
                 shutil.rmtree(folder, ignore_errors=True)
-        for folder in _folders(self._root):
-            if folder.name.isdigit() and int(folder.name) not in collection_ids:
-                shutil.rmtree(folder, ignore_errors=True)
+
+    def collections(self) -> set[int]:
+        """The collections that have builds."""
+        return {int(folder.name) for folder in _folders(self._root) if folder.name.isdigit()}
+
+    def remove(self, collection_ids: Collection[int]) -> None:
+        """Remove all builds of collections that are no more."""
+        for collection_id in collection_ids:
+            shutil.rmtree(self._folder(collection_id), ignore_errors=True)
 
     def close(self) -> None:
         """Remove what this process worked in."""

@@ -67,6 +67,15 @@ class CollectionIndex:
         return self._build
 
     @property
+    def sealable(self) -> bool:
+        """Whether it has a workspace, and so can be made a build of."""
+        return self._lexical.on_disk
+
+    @property
+    def dimension(self) -> int:
+        return self._snapshot.dimension
+
+    @property
     def needs_build(self) -> bool:
         """Whether so much is new or dead that a build would serve better."""
         snapshot = self._snapshot

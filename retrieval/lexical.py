@@ -148,6 +148,10 @@ class LexicalIndex:
         self._directory = directory
         self._index = tantivy.Index(SCHEMA) if directory is None else tantivy.Index(SCHEMA, str(directory))
 
+    @property
+    def on_disk(self) -> bool:
+        return self._directory is not None
+
     def link_to(self, target: Path) -> bool:
         """Link the files of the last commit into another folder of the same disk; False in memory."""
         if self._directory is None:

@@ -123,16 +123,15 @@ def test_folder_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        store.sweep([])
+        store.sweep()
         assert len(list((root / LIVE).iterdir())) == 1
         os.kill(process.pid, signal.SIGKILL)
-    store.sweep([])
+    store.sweep()
     assert list((root / LIVE).iterdir()) == []
 
 
-def test_builds_of_deleted_collections_are_swept(store: BuildStore, origin: BuildOrigin) -> None:
+def test_builds_of_deleted_collections_are_removed(store: BuildStore, origin: BuildOrigin) -> None:
     build = seal(store, origin, 5)
-    store.sweep([1])
-    assert build.exists()
-    store.sweep([2])
+    assert store.collections() == {1}
+    store.remove([1])
     assert not build.exists()
