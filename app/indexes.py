@@ -1,4 +1,4 @@
-"""The index of each collection in this process, which follows SQL.
+"""The indexes of this process, one for each release that was searched, which follow SQL.
 
 Every search first compares the sequence number that its index has reached with the collection's last one,
 and takes in what is between. So a write is found by the next search in every process, whichever process
@@ -14,22 +14,18 @@ from dataclasses import dataclass, field
 from anyio import to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.collections import (
-    CollectionRef,
-    all_collections,
-    find_collection,
-    present_state,
-)
+from app.db.collections import CollectionRef, all_collections
 from app.db.engine import Database
-from app.db.following import ChangeReader, VectorsMissingError, unencoded_chunks, write_vectors
+from app.db.following import ChangeReader, ReleaseIncompleteError, Wanted
+from app.db.releases import all_releases, find_served, present_served
+from app.encoders import Encoders
+from app.services.completing import Completion, wanted_of
 from app.services.encoding import Encoding
+from app.services.release_types import KEPT_STATES, Release
 from embeddings.errors import NotFound
 from retrieval.index import CollectionIndex
 
 logger = logging.getLogger("footnote.indexes")
-
-# Chunks encoded between two commits when a new encoder came into service.
-REENCODE_CHUNKS = 512
 
 
 @dataclass(slots=True)
@@ -40,30 +36,63 @@ class _Held:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A collection as one release shows it. encoding: what queries to `index` have to be encoded with."""
+
+    collection: CollectionRef
+    release: Release
+    encoding: Encoding
+    index: CollectionIndex
+
+
 class Indexes:
-    """One index for each collection that was searched, by the collection's key in SQL."""
+    """One index for each chunking and model of a collection that was searched."""
 
-    def __init__(self, database: Database, encoding: Encoding) -> None:
+    def __init__(self, database: Database, encoders: Encoders) -> None:
         self._database = database
-        self._encoding = encoding
-        self._held: dict[int, _Held] = {}
+        self._encoders = encoders
+        self._completion = Completion(database, encoders)
+        self._held: dict[Wanted, _Held] = {}
+        self._last_served: dict[str, Release] = {}
 
-    async def follow(self, name: str) -> tuple[CollectionRef, CollectionIndex]:
-        """The collection and its index, which has taken in all that was committed before this call.
+    async def expected_encoding(self, name: str) -> Encoding:
+        """What the collection's queries were last encoded with, so that a query can be encoded before SQL is
+        asked. Whether it still holds is known from `follow`. Raises NotFound.
+        """
+        release = self._last_served.get(name)
+        if release is None:
+            async with self._database.read() as connection:
+                _, release = await find_served(connection, name)
+        return (await self._encoders.of(release)).encoding
 
-        Raises NotFound.
+    async def follow(self, name: str) -> Served:
+        """The collection in its release in service, whose index has taken in all that was committed before
+        this call.
+
+        Raises NotFound, and ModelDamaged for the release's encoder.
         """
         async with self._database.read() as connection:
-            collection, held = await self._find(connection, name)
-        if held.index.seq < collection.last_seq:
-            async with held.lock:
-                await self._catch_up(held.index, collection)
-        return collection, held.index
+            collection, release = await find_served(connection, name)
+        while True:
+            served, held = await self._hold(collection, release)
+            if held.index.seq < collection.last_seq:
+                async with held.lock:
+                    collection, release = await self._catch_up(held.index, served)
+            if release == served.release:
+                self._last_served[name] = release
+                return served
+
+    async def follow_release(self, collection: CollectionRef, release: Release) -> Served:
+        """The collection in any release, completed, with an index that is up to date.
+
+        Raises NotFound when the collection was deleted.
+        """
+        async with self.release_standing_still(collection, release) as (_, served):
+            return served
 
     @asynccontextmanager
-    async def standing_still(
-        self, name: str
-    ) -> AsyncIterator[tuple[AsyncConnection, CollectionRef, CollectionIndex]]:
+    async def standing_still(self, name: str) -> AsyncIterator[tuple[AsyncConnection, Served]]:
         """A snapshot of SQL and an index that have seen exactly the same writes, until the block ends.
 
         Other searches that need the newest writes wait meanwhile, so the block should be short. Raises
@@ -71,13 +100,29 @@ class Indexes:
         """
         while True:
             async with self._database.read() as connection:
-                _, held = await self._find(connection, name)
-            async with held.lock, self._database.read() as connection:
-                collection, present = await self._find(connection, name)
-                if present is held:  # else the collection was made anew while this waited for the lock
-                    await self._take_in(connection, held.index, collection)
-                    yield connection, collection, held.index
+                collection, release = await find_served(connection, name)
+            async with self.release_standing_still(collection, release) as (connection, served):
+                present, serving = await present_served(connection, collection)
+                if serving == release and present.name == name:  # else it was switched while this waited
+                    yield connection, served
                     return
+
+    @asynccontextmanager
+    async def release_standing_still(
+        self, collection: CollectionRef, release: Release
+    ) -> AsyncIterator[tuple[AsyncConnection, Served]]:
+        """The same for any release. Raises NotFound when the collection was deleted."""
+        served, held = await self._hold(collection, release)
+        async with held.lock:
+            while True:
+                async with self._database.read() as connection:
+                    present, _ = await present_served(connection, collection)
+                    with suppress(ReleaseIncompleteError):
+                        await self._take_in(connection, held.index, release, present.last_seq)
+                    if held.index.seq == present.last_seq:
+                        yield connection, Served(present, release, served.encoding, held.index)
+                        return
+                await self._complete(collection, release)
 
     async def follow_all(self) -> None:
         """Bring the index of every collection up to date, so that no first search has to."""
@@ -87,49 +132,59 @@ class Indexes:
             with suppress(NotFound):  # deleted meanwhile
                 await self.follow(name)
 
-    async def _find(self, connection: AsyncConnection, name: str) -> tuple[CollectionRef, _Held]:
-        collection = await find_collection(connection, name)
-        if collection.id not in self._held:
-            await self._forget_deleted(connection)
-            made = _Held(CollectionIndex(self._encoding.encoder.dimension))
-            return collection, self._held.setdefault(collection.id, made)
-        return collection, self._held[collection.id]
+    async def _hold(self, collection: CollectionRef, release: Release) -> tuple[Served, _Held]:
+        encoder = await self._encoders.of(release)
+        wanted = wanted_of(release, encoder)
+        if wanted not in self._held:
+            await self._forget_unused()
+            self._held.setdefault(wanted, _Held(CollectionIndex(encoder.encoder.dimension)))
+        held = self._held[wanted]
+        return Served(collection, release, encoder.encoding, held.index), held
 
-    async def _forget_deleted(self, connection: AsyncConnection) -> None:
-        """Let go of collections that were deleted, perhaps by another process."""
-        alive = {collection.id for collection in await all_collections(connection)}
+    async def _forget_unused(self) -> None:
+        """Let go of releases that were retired, and of collections that were deleted, perhaps by another
+        process.
+        """
+        async with self._database.read() as connection:
+            kept = await all_releases(connection, KEPT_STATES)
+        alive = {
+            Wanted(each.collection_id, each.chunking, self._encoders.model_id(each) or "") for each in kept
+        }
         for gone in self._held.keys() - alive:
             del self._held[gone]
 
-    async def _catch_up(self, index: CollectionIndex, collection: CollectionRef) -> None:
-        """Take in at least all up to the collection's last_seq. The caller holds the lock."""
+    async def _catch_up(self, index: CollectionIndex, served: Served) -> tuple[CollectionRef, Release]:
+        """Take in at least all up to the collection's last_seq. The caller holds the lock.
+
+        Returns the collection and its release in service as the last look at SQL showed them. The work ends
+        when that is not the release that was in service before.
+        """
+        collection, release = served.collection, served.release
         while index.seq < collection.last_seq:
             try:
                 async with self._database.read() as connection:
-                    await self._take_in(connection, index, await present_state(connection, collection))
-            except VectorsMissingError:
-                await self._encode_missing(collection)
+                    present, serving = await present_served(connection, collection)
+                    if serving != release:
+                        return present, serving
+                    await self._take_in(connection, index, release, present.last_seq)
+            except ReleaseIncompleteError:
+                await self._complete(collection, release)
+        return collection, release
 
     async def _take_in(
-        self, connection: AsyncConnection, index: CollectionIndex, collection: CollectionRef
+        self, connection: AsyncConnection, index: CollectionIndex, release: Release, last_seq: int
     ) -> None:
-        """Take in what this connection sees and the index has not reached. Raises VectorsMissingError."""
-        reader = ChangeReader(connection, collection, self._encoding.encoder.model_id)
+        """Take in what this connection sees and the index has not reached. Raises ReleaseIncompleteError."""
+        reader = ChangeReader(connection, wanted_of(release, await self._encoders.of(release)), last_seq)
         for first, last in await reader.plan(index.seq):
             changes = await reader.read(first, last)
             await to_thread.run_sync(index.apply, changes.additions, changes.deleted_documents, changes.seq)
 
-    async def _encode_missing(self, collection: CollectionRef) -> None:
-        """Encode the chunks that were written under another encoder. Once for a collection; kept in SQL."""
-        model_id = self._encoding.encoder.model_id
+    async def _complete(self, collection: CollectionRef, release: Release) -> None:
+        """Make what was written under another release or encoder. Once; it is kept in SQL."""
         logger.warning(
-            "collection %s has chunks without vectors of %s; encoding them", collection.name, model_id
+            "collection %s has documents that release %d lacks chunks or vectors of; making them",
+            collection.name,
+            release.number,
         )
-        while True:
-            async with self._database.read() as connection:
-                chunks = await unencoded_chunks(connection, collection, model_id, REENCODE_CHUNKS)
-            if not chunks:
-                return
-            encoded = await self._encoding.passages([chunk.text for chunk in chunks])
-            async with self._database.write() as connection:
-                await write_vectors(connection, model_id, chunks, encoded.vectors)
+        await self._completion.complete(release)

@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from app.db.engine import Database
 from app.db.migrations import apply_migrations
+from app.encoders import EncoderLoader, Encoders, LoadedEncoder, load_encoder
 from app.indexes import Indexes
 from app.services.answers import AnswerService
 from app.services.collections import CollectionService
@@ -21,9 +22,7 @@ from app.services.ingest import Ingest
 from app.services.keys import KeyService
 from app.services.search import SearchService
 from app.settings import Settings
-from embeddings.artifact import MANIFEST, TOKENIZER
-from embeddings.encoder import Encoder
-from embeddings.engine import EncoderEngine
+from embeddings.artifact import MANIFEST
 from embeddings.errors import InvalidInput
 from generation.answering import Answerer
 from generation.artifact import BUNDLED_DECODER
@@ -39,11 +38,16 @@ logger = logging.getLogger("footnote.resources")
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The models in service. tokenizer: the encoder's tokenizer.json, in whose tokens chunks are measured."""
+    """The models that the settings name.
+
+    tokenizer: the encoder's tokenizer.json, in whose tokens chunks are measured. load_encoder: loads the
+    encoder of a release that names its own.
+    """
 
     encoder: TextEncoder
     tokenizer: Path
     answerer: Answerer
+    load_encoder: EncoderLoader = load_encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,18 @@ class Resources:
     settings: Settings
     database: Database
     models: Models
-    encoding: Encoding
+    encoders: Encoders
     indexes: Indexes
     collections: CollectionService
     documents: DocumentService
     search: SearchService
     answers: AnswerService
     keys: KeyService
+
+    @property
+    def encoding(self) -> Encoding:
+        """The encoder that the settings name."""
+        return self.encoders.default.encoding
 
     @property
     def answerer(self) -> Answerer:
@@ -93,16 +102,15 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
     try:
         yield resources
     finally:
-        await to_thread.run_sync(resources.encoding.engine.close)
+        await to_thread.run_sync(resources.encoders.close)
         await to_thread.run_sync(resources.answers.close)
         await database.close()
 
 
 def load_models(settings: Settings) -> Models:
     """The models that the settings name. Raises ModelDamaged."""
-    # One thread for a run: as many runs as there may be threads go on at a time.
-    encoder = Encoder.load(settings.encoder, threads=1)
-    return Models(encoder, settings.encoder / TOKENIZER, _load_answerer(settings))
+    loaded = load_encoder(settings.encoder)
+    return Models(loaded.encoder, loaded.tokenizer, _load_answerer(settings))
 
 
 def _load_answerer(settings: Settings) -> Answerer:
@@ -114,28 +122,23 @@ def _load_answerer(settings: Settings) -> Answerer:
 
 
 def _compose(settings: Settings, database: Database, models: Models) -> Resources:
-    encoding = Encoding(models.encoder, _engine(settings, models.encoder))
-    indexes = Indexes(database, encoding)
-    collections = CollectionService(database, _passage_tokens(models.encoder))
-    search = SearchService(database, encoding, indexes, settings)
+    prepare_process()
+    encoders = Encoders(settings, LoadedEncoder(models.encoder, models.tokenizer), models.load_encoder)
+    indexes = Indexes(database, encoders)
+    collections = CollectionService(database, encoders)
+    search = SearchService(database, indexes, settings)
     return Resources(
         settings=settings,
         database=database,
         models=models,
-        encoding=encoding,
+        encoders=encoders,
         indexes=indexes,
         collections=collections,
-        documents=DocumentService(database, Ingest(database, encoding, models.tokenizer), settings),
+        documents=DocumentService(database, Ingest(database, encoders), settings),
         search=search,
         answers=AnswerService(search, collections, models.answerer, settings),
         keys=KeyService(database),
     )
-
-
-def _passage_tokens(encoder: TextEncoder) -> int:
-    """Tokens of a passage that the encoder sees, without those that it adds: its prompt and special ones."""
-    (added,) = encoder.tokenize([encoder.spec.prompts.get("passage", "")], "", "start")
-    return encoder.max_tokens - added.count
 
 
 def prepare_process() -> None:
@@ -144,11 +147,6 @@ def prepare_process() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # The tokenizers' own threads would run beside the engine's, and not give way as those of its bulk lane.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-def _engine(settings: Settings, encoder: TextEncoder) -> EncoderEngine:
-    prepare_process()
-    return EncoderEngine(encoder, settings.threads, settings.max_waiting_texts, settings.max_waiting_queries)
 
 
 def _make_home(home: Path) -> None:

@@ -40,7 +40,7 @@ async def find_collection(connection: AsyncConnection, name: str) -> CollectionR
     row = (await connection.execute(select(*_COLUMNS).where(Collection.name == name))).one_or_none()
     if row is None:
         raise no_such_collection(name)
-    return _ref(row)
+    return to_reference(row)
 
 
 async def present_state(connection: AsyncConnection, collection: CollectionRef) -> CollectionRef:
@@ -50,13 +50,13 @@ async def present_state(connection: AsyncConnection, collection: CollectionRef) 
     row = (await connection.execute(select(*_COLUMNS).where(Collection.id == collection.id))).one_or_none()
     if row is None:
         raise no_such_collection(collection.name)
-    return _ref(row)
+    return to_reference(row)
 
 
 async def all_collections(connection: AsyncConnection) -> Sequence[CollectionRef]:
     """Every collection, in the order of their making."""
     rows = await connection.execute(select(*_COLUMNS).order_by(Collection.id))
-    return [_ref(row) for row in rows]
+    return [to_reference(row) for row in rows]
 
 
 async def next_seq(connection: AsyncConnection, collection: CollectionRef, count: int = 1) -> int:
@@ -84,7 +84,13 @@ async def describe_collections(
     return tuple(_info(row) for row in await connection.execute(statement))
 
 
-def _ref(row: Row[*tuple[Any, ...]]) -> CollectionRef:
+def collection_columns() -> tuple[Any, ...]:
+    """What `to_reference` needs of a row."""
+    return _COLUMNS
+
+
+def to_reference(row: Row[*tuple[Any, ...]]) -> CollectionRef:
+    """The collection of a row that has the columns of `collection_columns`."""
     return CollectionRef(row.id, row.name, _settings(row), row.last_seq)
 
 

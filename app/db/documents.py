@@ -24,7 +24,10 @@ _CURRENT = and_(DocumentVersion.document_id == Document.id, DocumentVersion.vers
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """All that is written about a document. vectors: (len(spans), dimension) unit float16 of model_id."""
+    """All that is written about a document.
+
+    outline: where its pages and headings start; vectors: (len(spans), dimension) unit float16 of model_id.
+    """
 
     external_id: str
     fingerprint: str
@@ -33,6 +36,7 @@ class DocumentRow:
     media_type: str
     filename: str | None
     text: str
+    outline: Mapping[str, Any]
     content_hash: str
     original: bytes | None
     original_hash: str

@@ -87,7 +87,9 @@ class Document(Model):
 
     id: the document key that indexes know. meta: the metadata (SQLAlchemy keeps that name for itself).
     fingerprint: SHA-256 over all that a client can change about it.
-    seq: of the write that last changed it; its chunks carry the same.
+    seq: of the write that last changed it; its chunks carry the same. chunk_count: in the release in service.
+    outline: where pages and headings of the current version start, so that it can be cut anew; None: not
+    known, as of documents that are older than this column.
     """
 
     __tablename__ = "documents"
@@ -108,6 +110,7 @@ class Document(Model):
     meta: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    outline: Mapped[dict[str, Any] | None]
 
 
 class DocumentVersion(Model):
@@ -200,7 +203,8 @@ class Deletion(Model):
 class Release(Model):
     """What a collection serves, served or may serve: a chunking and an encoder.
 
-    number: starts at 1 in each collection. encoder: the model's folder; None: the one that the settings name.
+    number: starts at 1 in each collection. chunking: the name under which its chunks are stored.
+    encoder: the model's folder, from the data folder on; None: the one that the settings name.
     model_id: of that encoder when the release was made. report: what its verification measured.
     """
 
@@ -213,6 +217,7 @@ class Release(Model):
     state: Mapped[str]
     chunk_max_tokens: Mapped[int]
     chunk_overlap_tokens: Mapped[int]
+    chunking: Mapped[str]
     encoder: Mapped[str | None]
     model_id: Mapped[str | None]
     report: Mapped[dict[str, Any] | None]

@@ -40,7 +40,7 @@ async def write_documents(
     once.
 
     The version counts texts: it rises when the text, the original bytes or the media type change, and stays
-    when only title, metadata or chunking do. Chunks and vectors are replaced in either case.
+    when only title, metadata or outline do. Chunks and vectors are replaced in either case.
     """
     kept = await unchanged(connection, collection, {row.external_id: row.fingerprint for row in given})
     changed = list({row.external_id: row for row in given if row.external_id not in kept}.values())
@@ -169,6 +169,7 @@ def _columns(change: _Change) -> dict[str, Any]:
         "chunk_count": len(given.spans),
         "title": given.title,
         "meta": dict(given.metadata),
+        "outline": dict(given.outline),
         "updated_at": change.now,
     }
 

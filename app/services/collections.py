@@ -2,13 +2,18 @@
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.collections import describe_collections, find_collection, no_such_collection
+from app.db.collections import CollectionRef, describe_collections, find_collection, no_such_collection
 from app.db.engine import Database
-from app.db.models import Collection
+from app.db.models import Collection, Document
+from app.db.releases import add_release, change_release, find_served
+from app.encoders import Encoders, OpenEncoder
+from app.services.release_types import Release, ReleaseState, chunking_name
 from app.services.types import CollectionInfo, CollectionSettings
 from embeddings.errors import Conflict, InvalidInput
 
@@ -18,22 +23,23 @@ MIN_CHUNK_TOKENS = 16
 
 
 class CollectionService:
-    """max_chunk_tokens: what the encoder in service sees of a text, in its tokens, without special ones."""
+    """A collection's chunking is that of its release in service; only a reindex cuts documents anew."""
 
-    def __init__(self, database: Database, max_chunk_tokens: int) -> None:
+    def __init__(self, database: Database, encoders: Encoders) -> None:
         self._database = database
-        self._max_chunk_tokens = max_chunk_tokens
+        self._encoders = encoders
 
     async def create(self, name: str, settings: CollectionSettings | None = None) -> CollectionInfo:
         """Make an empty collection. Raises InvalidInput, or Conflict when the name is taken."""
         settings = CollectionSettings() if settings is None else settings
         _check_name(name)
-        self._check_settings(settings)
+        check_settings(settings, self._encoders.default)
         now = datetime.now(UTC)
         row = {"name": name, "last_seq": 0, "created_at": now, "updated_at": now, **_columns(settings)}
         try:
             async with self._database.write() as connection:
-                await connection.execute(insert(Collection).values(row))
+                made = await connection.execute(insert(Collection).values(row).returning(Collection.id))
+                await add_release(connection, made.scalar_one(), ReleaseState.SERVING, self._first(settings))
                 (info,) = await describe_collections(connection, name)
         except IntegrityError as error:
             raise _taken(name) from error
@@ -48,14 +54,18 @@ class CollectionService:
         return found[0]
 
     async def update(self, name: str, settings: CollectionSettings) -> CollectionInfo:
-        """Replace the settings. Chunking holds for documents written from now on.
+        """Replace the settings.
 
-        A document sent again unchanged is cut anew when its chunking has changed since.
-        Raises NotFound, InvalidInput.
+        Raises NotFound, InvalidInput, and Conflict for another chunking of a collection that has documents.
         """
-        self._check_settings(settings)
+        async with self._database.read() as connection:
+            _, release = await find_served(connection, name)
+        check_settings(settings, await self._encoders.of(release))
         async with self._database.write() as connection:
-            collection = await find_collection(connection, name)
+            collection, release = await find_served(connection, name)
+            if chunk_sizes(settings) != chunk_sizes(collection.settings):
+                await _refuse_documents(connection, collection)
+                await change_release(connection, release, **_rechunked(release, settings))
             values = {**_columns(settings), "updated_at": datetime.now(UTC)}
             await connection.execute(update(Collection).where(Collection.id == collection.id).values(values))
             (info,) = await describe_collections(connection, name)
@@ -72,13 +82,55 @@ class CollectionService:
         async with self._database.read() as connection:
             return await describe_collections(connection)
 
-    def _check_settings(self, settings: CollectionSettings) -> None:
-        _check_range("chunk_max_tokens", settings.chunk_max_tokens, MIN_CHUNK_TOKENS, self._max_chunk_tokens)
-        most_overlap = settings.chunk_max_tokens // 2
-        _check_range("chunk_overlap_tokens", settings.chunk_overlap_tokens, 0, most_overlap)
-        threshold = settings.refusal_threshold
-        if threshold is not None:
-            _check_range("refusal_threshold", threshold, 0, 1)
+    def _first(self, settings: CollectionSettings) -> dict[str, Any]:
+        """The columns of a new collection's release."""
+        sizes = chunk_sizes(settings)
+        model_id = self._encoders.default.encoder.model_id
+        return {
+            "chunk_max_tokens": sizes[0],
+            "chunk_overlap_tokens": sizes[1],
+            "chunking": chunking_name(*sizes),
+            "model_id": model_id,
+        }
+
+
+def check_settings(settings: CollectionSettings, encoder: OpenEncoder) -> None:
+    """Raise InvalidInput for settings that don't fit each other or the encoder."""
+    longest = encoder.passage_tokens()
+    _check_range("chunk_max_tokens", settings.chunk_max_tokens, MIN_CHUNK_TOKENS, longest)
+    _check_range("chunk_overlap_tokens", settings.chunk_overlap_tokens, 0, settings.chunk_max_tokens // 2)
+    threshold = settings.refusal_threshold
+    if threshold is not None:
+        _check_range("refusal_threshold", threshold, 0, 1)
+
+
+def chunk_sizes(settings: CollectionSettings) -> tuple[int, int]:
+    """Longest chunk and overlap, in tokens."""
+    return settings.chunk_max_tokens, settings.chunk_overlap_tokens
+
+
+def _rechunked(release: Release, settings: CollectionSettings) -> dict[str, Any]:
+    """The columns of the release with other sizes of chunks, counted by the same tokenizer."""
+    before = chunking_name(release.chunk_max_tokens, release.chunk_overlap_tokens)
+    max_tokens, overlap_tokens = chunk_sizes(settings)
+    return {
+        "chunk_max_tokens": max_tokens,
+        "chunk_overlap_tokens": overlap_tokens,
+        "chunking": chunking_name(max_tokens, overlap_tokens) + release.chunking.removeprefix(before),
+    }
+
+
+async def _refuse_documents(connection: AsyncConnection, collection: CollectionRef) -> None:
+    owned = select(Document.id).where(Document.collection_id == collection.id)
+    if (await connection.execute(owned.limit(1))).first() is not None:
+        raise Conflict(
+            f"the documents of {collection.name!r} are cut already",
+            field="settings",
+            found="another chunking for a collection that has documents",
+            expected="the chunking that it has",
+            next_step=f"footnote reindex {collection.name} --chunk-max-tokens N cuts them anew, and "
+            "searching goes on meanwhile",
+        )
 
 
 def _columns(settings: CollectionSettings) -> dict[str, float | None]:

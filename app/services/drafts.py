@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.services.metadata import check_id, check_metadata, check_text, check_title
-from app.services.types import CollectionSettings, DocumentInput
+from app.services.types import DocumentInput
 from embeddings.errors import FootnoteError, InvalidInput, TooLarge, UnsupportedFormat
 from retrieval.extraction import extract
 from retrieval.extraction.formats import FileKind
@@ -48,8 +48,9 @@ class Draft:
         """SHA-256 of the bytes that were sent, hex."""
         return self.content_hash if self.original is None else _sha256(self.original)
 
-    def fingerprint(self, chunking: str) -> str:
-        """SHA-256, hex, over everything that a reader or a search could tell apart."""
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, hex, over all that a client can change about the document."""
         parts = (
             self.content_hash,
             self.original_hash,
@@ -57,7 +58,6 @@ class Draft:
             self.title,
             self.metadata,
             repr((self.extracted.pages, self.extracted.headings)),
-            chunking,
         )
         return _sha256(json.dumps(parts, sort_keys=True).encode())
 
@@ -68,11 +68,6 @@ class Rejected:
 
     id: str | None
     error: FootnoteError
-
-
-def chunking_name(settings: CollectionSettings) -> str:
-    """The name under which chunks cut with these settings are stored."""
-    return f"tokens-{settings.chunk_max_tokens}-{settings.chunk_overlap_tokens}"
 
 
 def draft_texts(items: Sequence[DocumentInput], max_text_bytes: int) -> list[Draft | Rejected]:

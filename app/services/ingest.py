@@ -6,19 +6,21 @@ writers up.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from anyio import to_thread
 
 from app.db.collections import CollectionRef, find_collection
 from app.db.documents import DocumentRow, Stored, unchanged
 from app.db.engine import Database
+from app.db.releases import present_served
 from app.db.writing import write_documents
-from app.services.drafts import Draft, Rejected, chunking_name
-from app.services.encoding import EncodedPassages, Encoding
+from app.encoders import Encoders
+from app.services.drafts import Draft, Rejected
+from app.services.encoding import EncodedPassages
+from app.services.outlines import pack_outline
 from app.services.passages import passage_text
-from app.services.types import CollectionSettings, ItemResult, ItemStatus
+from app.services.release_types import Release
+from app.services.types import ItemResult, ItemStatus
 from embeddings.errors import FootnoteError
 from retrieval.chunking import Chunker
 from retrieval.types import ChunkSpan
@@ -51,13 +53,11 @@ class Cut:
 
 
 class Ingest:
-    """Writes drafts. tokenizer: the encoder's tokenizer.json, in whose tokens chunks are measured."""
+    """Writes drafts for the release that is in service."""
 
-    def __init__(self, database: Database, encoding: Encoding, tokenizer: Path) -> None:
+    def __init__(self, database: Database, encoders: Encoders) -> None:
         self._database = database
-        self._encoding = encoding
-        self._tokenizer = tokenizer
-        self._chunker = lru_cache(maxsize=8)(self._make_chunker)
+        self._encoders = encoders
 
     async def store(self, name: str, drafts: Sequence[Draft | Rejected]) -> tuple[ItemResult, ...]:
         """Write the drafts; one result for each, in their order. What was written is on the disk on return.
@@ -70,7 +70,7 @@ class Ingest:
         results = {
             position: _rejected(draft) for position, draft in enumerate(drafts) if isinstance(draft, Rejected)
         }
-        pending = await to_thread.run_sync(_pending, drafts, chunking_name(collection.settings))
+        pending = await to_thread.run_sync(_pending, drafts)
         pending = await self._set_unchanged_aside(collection, pending, results)
         await self._store_groups(collection, pending, results)
         return tuple(results[position] for position in range(len(drafts)))
@@ -111,55 +111,73 @@ class Ingest:
     async def _store_group(
         self, collection: CollectionRef, group: Sequence[Pending]
     ) -> dict[int, ItemResult]:
-        cuts, results = await to_thread.run_sync(self._cut, group, collection.settings)
-        encoded = await self._encoding.passages([passage for cut in cuts for passage in cut.passages()])
-        parts = list(_split(encoded, cuts))
-        rows = [self._row(collection, cut, part) for cut, part in zip(cuts, parts, strict=True)]
-        async with self._database.write() as connection:
-            answers = await write_documents(connection, collection, rows)
+        """Write one group. It is cut and encoded again when another release comes into service meanwhile."""
+        async with self._database.read() as connection:
+            _, release = await present_served(connection, collection)
+        while True:
+            cuts, parts, results = await self._make_chunks(group, release)
+            model_id = (await self._encoders.of(release)).encoder.model_id
+            rows = [_row(release, model_id, cut, part) for cut, part in zip(cuts, parts, strict=True)]
+            async with self._database.write() as connection:
+                _, serving = await present_served(connection, collection)
+                answers = (
+                    await write_documents(connection, collection, rows) if serving == release else None
+                )
+            if answers is not None:
+                break
+            release = serving
         for cut, part, answer in zip(cuts, parts, answers, strict=True):
             results[cut.pending.position] = _stored(cut.pending.draft, answer, sum(part.truncated))
         return results
 
-    def _cut(
-        self, group: Sequence[Pending], settings: CollectionSettings
-    ) -> tuple[list[Cut], dict[int, ItemResult]]:
-        """The group's documents with their chunks, and the results of those that could not be cut."""
-        chunker = self._chunker(settings.chunk_max_tokens, settings.chunk_overlap_tokens)
-        cuts, failed = [], {}
-        for item in group:
-            try:
-                cuts.append(Cut(item, chunker.split(item.draft.extracted)))
-            except FootnoteError as error:
-                failed[item.position] = _failed(item.draft, error)
-        return cuts, failed
-
-    def _make_chunker(self, max_tokens: int, overlap_tokens: int) -> Chunker:
-        return Chunker(self._tokenizer, max_tokens=max_tokens, overlap_tokens=overlap_tokens)
-
-    def _row(self, collection: CollectionRef, cut: Cut, encoded: EncodedPassages) -> DocumentRow:
-        draft = cut.pending.draft
-        return DocumentRow(
-            external_id=draft.external_id,
-            fingerprint=cut.pending.fingerprint,
-            title=draft.title,
-            metadata=draft.metadata,
-            media_type=draft.extracted.media_type,
-            filename=draft.filename,
-            text=draft.extracted.text,
-            content_hash=draft.content_hash,
-            original=draft.original,
-            original_hash=draft.original_hash,
-            chunking=chunking_name(collection.settings),
-            spans=cut.spans,
-            model_id=self._encoding.encoder.model_id,
-            vectors=encoded.vectors,
-        )
+    async def _make_chunks(
+        self, group: Sequence[Pending], release: Release
+    ) -> tuple[list[Cut], list[EncodedPassages], dict[int, ItemResult]]:
+        """The group's documents with their chunks and vectors, and the results of those that could not be
+        cut.
+        """
+        encoder = await self._encoders.of(release)
+        sizes = release.chunk_max_tokens, release.chunk_overlap_tokens
+        chunker = await to_thread.run_sync(encoder.chunker, *sizes)
+        cuts, failed = await to_thread.run_sync(_cut, chunker, group)
+        encoded = await encoder.encoding.passages([passage for cut in cuts for passage in cut.passages()])
+        return cuts, list(_split(encoded, cuts)), failed
 
 
-def _pending(drafts: Sequence[Draft | Rejected], chunking: str) -> list[Pending]:
+def _cut(chunker: Chunker, group: Sequence[Pending]) -> tuple[list[Cut], dict[int, ItemResult]]:
+    cuts, failed = [], {}
+    for item in group:
+        try:
+            cuts.append(Cut(item, chunker.split(item.draft.extracted)))
+        except FootnoteError as error:
+            failed[item.position] = _failed(item.draft, error)
+    return cuts, failed
+
+
+def _row(release: Release, model_id: str, cut: Cut, encoded: EncodedPassages) -> DocumentRow:
+    draft = cut.pending.draft
+    return DocumentRow(
+        external_id=draft.external_id,
+        fingerprint=cut.pending.fingerprint,
+        title=draft.title,
+        metadata=draft.metadata,
+        media_type=draft.extracted.media_type,
+        filename=draft.filename,
+        text=draft.extracted.text,
+        outline=pack_outline(draft.extracted),
+        content_hash=draft.content_hash,
+        original=draft.original,
+        original_hash=draft.original_hash,
+        chunking=release.chunking,
+        spans=cut.spans,
+        model_id=model_id,
+        vectors=encoded.vectors,
+    )
+
+
+def _pending(drafts: Sequence[Draft | Rejected]) -> list[Pending]:
     return [
-        Pending(position, draft, draft.fingerprint(chunking))
+        Pending(position, draft, draft.fingerprint)
         for position, draft in enumerate(drafts)
         if isinstance(draft, Draft)
     ]

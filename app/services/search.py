@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anyio import to_thread
@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from app.db.engine import Database
 from app.db.hydration import hydrate
-from app.indexes import Indexes
+from app.indexes import Indexes, Served
 from app.services.encoding import Encoding
 from app.services.metadata import check_text
 from app.services.types import Hit, HitScores, SearchInput, SearchOutput
@@ -27,12 +27,21 @@ MAX_OFFSET = 10_000
 _Rows = Mapping[int, Row[*tuple[Any, ...]]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the index ranked, and the rows of it. release: the number of the release that was searched."""
+
+    ranked: RankedList
+    rows: _Rows
+    release: int
+    truncated: bool = False
+
+
 class SearchService:
     """Searches collections, each as it stood, or later, when the call began."""
 
-    def __init__(self, database: Database, encoding: Encoding, indexes: Indexes, settings: Settings) -> None:
+    def __init__(self, database: Database, indexes: Indexes, settings: Settings) -> None:
         self._database = database
-        self._encoding = encoding
         self._indexes = indexes
         self._settings = settings
 
@@ -42,45 +51,55 @@ class SearchService:
         Raises InvalidInput, NotFound for the collection, and Overloaded when too many queries wait.
         """
         started = time.perf_counter()
-        request, truncated = await self._request(wanted)
-        ranked, rows = await self._search_and_read(collection, request)
-        hits = tuple(_hit(chunk, rows[chunk.chunk_id]) for chunk in ranked.chunks)
-        took_ms = (time.perf_counter() - started) * 1000
-        return SearchOutput(wanted.query, wanted.mode, hits, ranked.weights, took_ms, truncated)
-
-    async def _request(self, wanted: SearchInput) -> tuple[SearchRequest, bool]:
-        """What the index is asked, and whether the encoder saw only a part of the query."""
         self._check(wanted)
+        filter_ = None if wanted.filter is None else parse_filter(wanted.filter)
         request = SearchRequest(
-            query=wanted.query,
-            mode=wanted.mode,
-            limit=wanted.limit,
-            offset=wanted.offset,
-            filter=None if wanted.filter is None else parse_filter(wanted.filter),
+            wanted.query, mode=wanted.mode, limit=wanted.limit, offset=wanted.offset, filter=filter_
         )
-        if wanted.mode == SearchMode.LEXICAL:
-            return request, False
-        encoded = await self._encoding.query(wanted.query)
-        return replace(request, vector=encoded.vector, coverage=encoded.coverage), encoded.truncated
+        found = await self._find(collection, request)
+        hits = tuple(_hit(chunk, found.rows[chunk.chunk_id]) for chunk in found.ranked.chunks)
+        took_ms = (time.perf_counter() - started) * 1000
+        return SearchOutput(
+            wanted.query, wanted.mode, hits, found.ranked.weights, took_ms, found.truncated, found.release
+        )
 
-    async def _search_and_read(self, collection: str, request: SearchRequest) -> tuple[RankedList, _Rows]:
-        """Rank, and read the hits from SQL.
+    async def _find(self, collection: str, request: SearchRequest) -> _Found:
+        """Encode the query, rank, and read the hits, all of one release.
+
+        The query is encoded before SQL is asked which release is in service; when that is by then another
+        one, with another encoder, it is encoded again.
+        """
+        encoding = await self._indexes.expected_encoding(collection)
+        while True:
+            encoded, truncated = await _encoded(request, encoding)
+            served = await self._indexes.follow(collection)
+            if served.encoding is encoding:
+                found = await self._search_and_read(served, encoded)
+                if found is not None:
+                    return replace(found, truncated=truncated)
+            encoding = served.encoding
+
+    async def _search_and_read(self, served: Served, request: SearchRequest) -> _Found | None:
+        """Rank, and read the hits from SQL. None when meanwhile a release with another encoder came into
+        service.
 
         A document may change between the two, and its chunks are then gone from SQL. The search is then made
         again while the index stands still, so that writers can't make it miss a document that is there all
         the time.
         """
-        reference, index = await self._indexes.follow(collection)
         if request.filter is not None:
-            await to_thread.run_sync(index.check_fields, request.filter)
-        ranked = await to_thread.run_sync(index.search, request)
+            await to_thread.run_sync(served.index.check_fields, request.filter)
+        ranked = await to_thread.run_sync(served.index.search, request)
         async with self._database.read() as connection:
-            rows = await hydrate(connection, reference.id, ranked)
+            rows = await hydrate(connection, served.collection.id, ranked)
         if len(rows) == len(ranked.chunks):
-            return ranked, rows
-        async with self._indexes.standing_still(collection) as (connection, reference, index):
-            ranked = await to_thread.run_sync(index.search, request)
-            return ranked, await hydrate(connection, reference.id, ranked)
+            return _Found(ranked, rows, served.release.number)
+        async with self._indexes.standing_still(served.collection.name) as (connection, present):
+            if present.encoding is not served.encoding:
+                return None
+            ranked = await to_thread.run_sync(present.index.search, request)
+            rows = await hydrate(connection, present.collection.id, ranked)
+            return _Found(ranked, rows, present.release.number)
 
     def _check(self, wanted: SearchInput) -> None:
         longest, most = self._settings.max_query_chars, self._settings.max_limit
@@ -95,6 +114,14 @@ class SearchService:
             raise _invalid("limit", str(wanted.limit), f"1 to {most}")
         if not 0 <= wanted.offset <= MAX_OFFSET:
             raise _invalid("offset", str(wanted.offset), f"0 to {MAX_OFFSET}")
+
+
+async def _encoded(request: SearchRequest, encoding: Encoding) -> tuple[SearchRequest, bool]:
+    """What the index is asked, and whether the encoder saw only a part of the query."""
+    if request.mode == SearchMode.LEXICAL:
+        return request, False
+    encoded = await encoding.query(request.query)
+    return replace(request, vector=encoded.vector, coverage=encoded.coverage), encoded.truncated
 
 
 def _invalid(field: str, found: str, expected: str) -> InvalidInput:

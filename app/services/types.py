@@ -23,7 +23,7 @@ class Scope(StrEnum):
 class ItemStatus(StrEnum):
     """What became of one item of a batch.
 
-    created: the id was new; updated: its text, title, metadata or chunking changed; unchanged: the same
+    created: the id was new; updated: its text, title or metadata changed; unchanged: the same
     again;
     error: nothing of this item was written.
     """
@@ -38,8 +38,7 @@ class ItemStatus(StrEnum):
 class CollectionSettings:
     """How a collection is chunked and answered from.
 
-    chunk_max_tokens, chunk_overlap_tokens: in the encoder's tokens; they hold for documents written from now
-    on.
+    chunk_max_tokens, chunk_overlap_tokens: in the encoder's tokens, of the release in service.
     refusal_threshold: probability in [0, 1] below which the decoder's answer is withheld; None: the
     decoder's own.
     """
@@ -208,6 +207,7 @@ class SearchOutput:
 
     weights: how hybrid mode trusted its sides; None in the other modes. took_ms: milliseconds.
     query_truncated: the encoder saw only the beginning of the query; the word index saw all of it.
+    release: the number of the release that was searched.
     """
 
     query: str
@@ -215,7 +215,8 @@ class SearchOutput:
     hits: tuple[Hit, ...]
     weights: FusionWeights | None
     took_ms: float
-    query_truncated: bool = False
+    query_truncated: bool
+    release: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("documents", "outline")
     op.drop_column("collections", "release_id")
     for table in ("idempotency_keys", "golden_queries", "releases", "deletions", "identity"):
         op.drop_table(table)
@@ -62,6 +63,7 @@ def _make_releases() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("chunk_max_tokens", sa.Integer(), nullable=False),
         sa.Column("chunk_overlap_tokens", sa.Integer(), nullable=False),
+        sa.Column("chunking", sa.String(), nullable=False),
         sa.Column("encoder", sa.String(), nullable=True),
         sa.Column("model_id", sa.String(), nullable=True),
         sa.Column("report", sa.JSON(), nullable=True),
@@ -74,6 +76,22 @@ def _make_releases() -> None:
     )
     # Not in batch mode, which copies the table and drops the old one: that would cascade to all documents.
     op.add_column("collections", sa.Column("release_id", sa.Integer(), nullable=True))
+    op.add_column("documents", sa.Column("outline", sa.JSON(), nullable=True))
+    _fill_releases()
+
+
+def _fill_releases() -> None:
+    """What each collection serves already is its first release."""
+    columns = "collection_id, number, state, chunk_max_tokens, chunk_overlap_tokens, chunking, created_at"
+    chunking = "'tokens-' || chunk_max_tokens || '-' || chunk_overlap_tokens"
+    values = f"id, 1, 'serving', chunk_max_tokens, chunk_overlap_tokens, {chunking}, created_at"
+    op.execute(
+        f"INSERT INTO releases ({columns}, promoted_at) SELECT {values}, created_at FROM collections"  # noqa: S608
+    )
+    op.execute(
+        "UPDATE collections SET release_id = "
+        "(SELECT releases.id FROM releases WHERE releases.collection_id = collections.id)"
+    )
 
 
 def _make_golden_queries() -> None:

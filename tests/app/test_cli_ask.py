@@ -17,7 +17,7 @@ FROST = Citation(2, "beds/tomatoes.md", 2, 45, 55, "last frost", "Tomatoes")
 
 
 def output(answer: Answer) -> AnswerOutput:
-    search = SearchOutput("When?", SearchMode.HYBRID, (HIT,), None, 1.0)
+    search = SearchOutput("When?", SearchMode.HYBRID, (HIT,), None, 1.0, False, 1)
     return AnswerOutput(answer, search, 2.0)
 
 

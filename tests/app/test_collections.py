@@ -65,17 +65,24 @@ async def test_update_replaces_the_settings(resources: Resources) -> None:
     assert (await resources.collections.get("a")).settings == wanted
 
 
-async def test_changed_chunking_holds_for_documents_written_from_then_on(resources: Resources) -> None:
+async def test_chunking_of_an_empty_collection_may_change(resources: Resources) -> None:
     await resources.collections.create("a", CollectionSettings(64, 0))
     document = DocumentInput("One two three four five six seven. " * 20, id="x")
-    (first,) = await resources.documents.add("a", [document])
     await resources.collections.update("a", CollectionSettings(16, 0))
-    assert (await resources.documents.get("a", "x")).chunks == first.chunks
-    (again,) = await resources.documents.add("a", [document])
-    assert (again.status, again.version) == ("updated", 1)
-    assert again.chunks is not None
-    assert first.chunks is not None
-    assert again.chunks > first.chunks
+    (result,) = await resources.documents.add("a", [document])
+    assert result.chunks == 10
+    assert len((await resources.search.search("a", SearchInput("seven", limit=100))).hits) == 10
+
+
+async def test_chunking_of_documents_is_not_changed_without_a_reindex(resources: Resources) -> None:
+    await resources.collections.create("a", CollectionSettings(64, 0))
+    await resources.documents.add("a", [DocumentInput("One two three.", id="x")])
+    with pytest.raises(Conflict) as caught:
+        await resources.collections.update("a", CollectionSettings(16, 0))
+    assert "footnote reindex a" in (caught.value.next_step or "")
+    assert (await resources.collections.get("a")).settings == CollectionSettings(64, 0)
+    lenient = CollectionSettings(64, 0, refusal_threshold=0.1)
+    assert (await resources.collections.update("a", lenient)).settings == lenient
 
 
 @pytest.mark.parametrize("name", ["none", "заметки"])

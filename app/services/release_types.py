@@ -1,0 +1,80 @@
+"""Releases: what a collection serves, served and may serve."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class ReleaseState(StrEnum):
+    """Where a release stands.
+
+    building: its chunks and vectors are being made; ready: it passed its verification; failed: it did not;
+    serving: it answers; previous: it answered before that, and is kept for a rollback; retired: it answered
+    earlier still, and what only it needs may be pruned.
+    """
+
+    BUILDING = "building"
+    READY = "ready"
+    FAILED = "failed"
+    SERVING = "serving"
+    PREVIOUS = "previous"
+    RETIRED = "retired"
+
+
+# What these need in SQL and in memory is kept.
+KEPT_STATES = (ReleaseState.BUILDING, ReleaseState.READY, ReleaseState.SERVING, ReleaseState.PREVIOUS)
+# What may be put in service. All of a retired release is made anew from the texts.
+PROMOTABLE_STATES = (ReleaseState.READY, ReleaseState.PREVIOUS, ReleaseState.RETIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A chunking and an encoder under which a collection is, was or may be searched.
+
+    number: starts at 1 in each collection. chunking: the name under which its chunks are stored.
+    encoder: the model's folder, from the data folder on; None: the one that the settings name.
+    model_id: of the encoder when the release was made; None: not known. report: what its verification
+    measured. promoted_at: None when it never served.
+    """
+
+    id: int
+    collection_id: int
+    number: int
+    state: ReleaseState
+    chunk_max_tokens: int
+    chunk_overlap_tokens: int
+    chunking: str
+    encoder: str | None
+    model_id: str | None
+    report: Mapping[str, Any] | None
+    created_at: datetime
+    promoted_at: datetime | None
+
+
+def chunking_name(max_tokens: int, overlap_tokens: int, tokenizer_hash: str | None = None) -> str:
+    """The name under which chunks of these sizes are stored.
+
+    tokenizer_hash: of the tokenizer that counts; None: the one of the encoder that the settings name.
+    """
+    name = f"tokens-{max_tokens}-{overlap_tokens}"
+    return name if tokenizer_hash is None else f"{name}-{tokenizer_hash[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexInput:
+    """The release that is wanted; None keeps what the release in service has. encoder: a model's folder."""
+
+    encoder: str | None = None
+    chunk_max_tokens: int | None = None
+    chunk_overlap_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenQuery:
+    """A question and the ids of the documents that have to be found for it."""
+
+    id: int
+    query: str
+    document_ids: tuple[str, ...]
