@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from anyio import to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.collections import CollectionRef, all_collections
+from app.builds import BuildStore
+from app.db.collections import CollectionRef, all_collections, last_seq_of
 from app.db.engine import Database
 from app.db.following import ChangeReader, ReleaseIncompleteError, Wanted
 from app.db.releases import all_releases, find_served, present_served
@@ -26,6 +27,9 @@ from embeddings.errors import NotFound
 from retrieval.index import CollectionIndex
 
 logger = logging.getLogger("footnote.indexes")
+
+# A collection of fewer writes is loaded from SQL at each start, in less than a second.
+MIN_SEALABLE_WRITES = 2_000
 
 
 @dataclass(slots=True)
@@ -49,9 +53,10 @@ class Served:
 class Indexes:
     """One index for each chunking and model of a collection that was searched."""
 
-    def __init__(self, database: Database, encoders: Encoders) -> None:
+    def __init__(self, database: Database, encoders: Encoders, builds: BuildStore) -> None:
         self._database = database
         self._encoders = encoders
+        self._builds = builds
         self._completion = Completion(database, encoders)
         self._held: dict[Wanted, _Held] = {}
         self._last_served: dict[str, Release] = {}
@@ -76,9 +81,9 @@ class Indexes:
             collection, release = await find_served(connection, name)
         while True:
             served, held = await self._hold(collection, release)
-            if held.index.seq < collection.last_seq:
+            if served.index.seq < collection.last_seq:
                 async with held.lock:
-                    collection, release = await self._catch_up(held.index, served)
+                    collection, release = await self._catch_up(served.index, served)
             if release == served.release:
                 self._last_served[name] = release
                 return served
@@ -113,12 +118,13 @@ class Indexes:
     ) -> AsyncIterator[tuple[AsyncConnection, Served]]:
         """The same for any release. Raises NotFound when the collection was deleted."""
         served, held = await self._hold(collection, release)
+        wanted = wanted_of(release, await self._encoders.of(release))
         async with held.lock:
             while True:
                 async with self._database.read() as connection:
                     present, _ = await present_served(connection, collection)
                     with suppress(ReleaseIncompleteError):
-                        await self._take_in(connection, held.index, release, present.last_seq)
+                        await self._take_in(connection, held.index, wanted, present.last_seq)
                     if held.index.seq == present.last_seq:
                         yield connection, Served(present, release, served.encoding, held.index)
                         return
@@ -132,14 +138,60 @@ class Indexes:
             with suppress(NotFound):  # deleted meanwhile
                 await self.follow(name)
 
+    def held(self) -> dict[Wanted, CollectionIndex]:
+        """The indexes that are searched now."""
+        return {wanted: held.index for wanted, held in self._held.items()}
+
+    async def load(self, wanted: Wanted, index: CollectionIndex) -> None:
+        """Bring an index, which nobody searches yet, up to what SQL holds.
+
+        Raises NotFound when the collection was deleted, and ReleaseIncompleteError.
+        """
+        async with self._database.read() as connection:
+            await self._take_in(
+                connection, index, wanted, await last_seq_of(connection, wanted.collection_id)
+            )
+
+    async def replace(self, wanted: Wanted, index: CollectionIndex) -> None:
+        """Search another index from now on; it is brought up to date first, the last step under the lock.
+
+        Raises as `load` does.
+        """
+        await self.load(wanted, index)
+        if (held := self._held.get(wanted)) is not None:
+            async with held.lock:
+                await self.load(wanted, index)
+                held.index = index
+
+    async def reopen(self, wanted: Wanted) -> None:
+        """Search the newest good build, or SQL's own rows, in place of an index whose build is damaged."""
+        async with self._database.read() as connection:
+            last_seq = await last_seq_of(connection, wanted.collection_id)
+        if (held := self._held.get(wanted)) is not None:
+            dimension = held.index.dimension
+            opened = await to_thread.run_sync(self._open_index, wanted, dimension, last_seq)
+            await self.replace(wanted, opened)
+
     async def _hold(self, collection: CollectionRef, release: Release) -> tuple[Served, _Held]:
         encoder = await self._encoders.of(release)
         wanted = wanted_of(release, encoder)
         if wanted not in self._held:
             await self._forget_unused()
-            self._held.setdefault(wanted, _Held(CollectionIndex(encoder.encoder.dimension)))
+            dimension = encoder.encoder.dimension
+            opened = await to_thread.run_sync(self._open_index, wanted, dimension, collection.last_seq)
+            self._held.setdefault(wanted, _Held(opened))
         held = self._held[wanted]
         return Served(collection, release, encoder.encoding, held.index), held
+
+    def _open_index(self, wanted: Wanted, dimension: int, last_seq: int) -> CollectionIndex:
+        """The newest good build; without one an empty index, which takes in everything from SQL."""
+        origin = self._builds.origin(wanted.collection_id, wanted.chunking, wanted.model_id)
+        opened = self._builds.open(origin, dimension, last_seq)
+        if opened is not None:
+            return opened
+        # In memory a small collection takes in a write sooner, and needs no files.
+        small = last_seq < MIN_SEALABLE_WRITES
+        return CollectionIndex(dimension) if small else self._builds.new_index(dimension)
 
     async def _forget_unused(self) -> None:
         """Let go of releases that were retired, and of collections that were deleted, perhaps by another
@@ -166,16 +218,17 @@ class Indexes:
                     present, serving = await present_served(connection, collection)
                     if serving != release:
                         return present, serving
-                    await self._take_in(connection, index, release, present.last_seq)
+                    wanted = wanted_of(release, await self._encoders.of(release))
+                    await self._take_in(connection, index, wanted, present.last_seq)
             except ReleaseIncompleteError:
                 await self._complete(collection, release)
         return collection, release
 
     async def _take_in(
-        self, connection: AsyncConnection, index: CollectionIndex, release: Release, last_seq: int
+        self, connection: AsyncConnection, index: CollectionIndex, wanted: Wanted, last_seq: int
     ) -> None:
         """Take in what this connection sees and the index has not reached. Raises ReleaseIncompleteError."""
-        reader = ChangeReader(connection, wanted_of(release, await self._encoders.of(release)), last_seq)
+        reader = ChangeReader(connection, wanted, last_seq)
         for first, last in await reader.plan(index.seq):
             changes = await reader.read(first, last)
             await to_thread.run_sync(index.apply, changes.additions, changes.deleted_documents, changes.seq)

@@ -10,7 +10,11 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from app.building import Builder
+from app.builds import BuildStore
+from app.db.collections import all_collections
 from app.db.engine import Database
+from app.db.identity import database_id
 from app.db.migrations import apply_migrations
 from app.encoders import EncoderLoader, Encoders, LoadedEncoder, load_encoder
 from app.indexes import Indexes
@@ -30,6 +34,7 @@ from generation.decoder import Decoder
 from generation.reader import GroundedReader
 from generation.types import Reader
 
+BUILDS = "indexes"
 # Python's own is ten times as long.
 SWITCH_INTERVAL_S = 0.0005
 
@@ -59,6 +64,7 @@ class Resources:
     models: Models
     encoders: Encoders
     indexes: Indexes
+    builder: Builder
     collections: CollectionService
     documents: DocumentService
     search: SearchService
@@ -98,13 +104,28 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
     await to_thread.run_sync(apply_migrations, settings.database, settings.busy_timeout_s)
     loaded = await to_thread.run_sync(load_models, settings) if models is None else models
     database = Database(settings.database, settings.busy_timeout_s)
-    resources = _compose(settings, database, loaded)
+    builds = await _open_builds(settings, database)
+    resources = _compose(settings, database, builds, loaded)
     try:
         yield resources
     finally:
+        await to_thread.run_sync(resources.builder.close)
         await to_thread.run_sync(resources.encoders.close)
         await to_thread.run_sync(resources.answers.close)
+        await to_thread.run_sync(builds.close)
         await database.close()
+
+
+async def _open_builds(settings: Settings, database: Database) -> BuildStore:
+    """The builds of this data folder, without what ended processes and deleted collections left behind."""
+    async with database.read() as connection:
+        builds = BuildStore(settings.home / BUILDS, await database_id(connection))
+    await to_thread.run_sync(builds.sweep)
+    stored = builds.collections()
+    async with database.read() as connection:
+        gone = stored - {collection.id for collection in await all_collections(connection)}
+    await to_thread.run_sync(builds.remove, gone)
+    return builds
 
 
 def load_models(settings: Settings) -> Models:
@@ -121,10 +142,10 @@ def _load_answerer(settings: Settings) -> Answerer:
     return Answerer(reader, refuse_below=reader.refuse_below)
 
 
-def _compose(settings: Settings, database: Database, models: Models) -> Resources:
+def _compose(settings: Settings, database: Database, builds: BuildStore, models: Models) -> Resources:
     prepare_process()
     encoders = Encoders(settings, LoadedEncoder(models.encoder, models.tokenizer), models.load_encoder)
-    indexes = Indexes(database, encoders)
+    indexes = Indexes(database, encoders, builds)
     collections = CollectionService(database, encoders)
     search = SearchService(database, indexes, settings)
     return Resources(
@@ -133,6 +154,7 @@ def _compose(settings: Settings, database: Database, models: Models) -> Resource
         models=models,
         encoders=encoders,
         indexes=indexes,
+        builder=Builder(indexes, builds),
         collections=collections,
         documents=DocumentService(database, Ingest(database, encoders), settings),
         search=search,

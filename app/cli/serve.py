@@ -1,5 +1,6 @@
 """`footnote serve`: the service with its guide."""
 
+import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -89,7 +90,11 @@ async def _open(startup: Startup) -> "AsyncIterator[Resources]":
             typer.echo(f"Admin key, shown this once: {first_key.token}")
         seconds = time.perf_counter() - startup.began
         typer.echo(f"Footnote is ready at {startup.address} after {seconds:.1f} s; the API is at /schema")
-        yield resources
+        building = asyncio.create_task(resources.builder.run())
+        try:
+            yield resources
+        finally:
+            building.cancel()
 
 
 async def _load_guide(resources: "Resources") -> None:

@@ -53,6 +53,14 @@ async def present_state(connection: AsyncConnection, collection: CollectionRef) 
     return to_reference(row)
 
 
+async def last_seq_of(connection: AsyncConnection, collection_id: int) -> int:
+    """The number of a collection's latest write. Raises NotFound when the collection is no more."""
+    seq = await connection.scalar(select(Collection.last_seq).where(Collection.id == collection_id))
+    if seq is None:
+        raise NotFound("the collection was deleted meanwhile", field="collection", found="no such collection")
+    return seq
+
+
 async def all_collections(connection: AsyncConnection) -> Sequence[CollectionRef]:
     """Every collection, in the order of their making."""
     rows = await connection.execute(select(*_COLUMNS).order_by(Collection.id))
