@@ -4,7 +4,7 @@ WAL lets readers go on while one writes, in this process and in others. Between 
 lock
 orders the writers: BEGIN IMMEDIATE takes it at the start of a write, so no write finds out at its end that
 it has lost. Within the process an asyncio lock queues writers, so that they wait without holding a thread
-each.
+each, and small writes that wait share a transaction.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
@@ -22,9 +22,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from app.db.group_commit import GroupCommit, Work
 from embeddings.errors import FootnoteError, Overloaded, StorageFull
 
 WRITE = "footnote_write"
+
+T = TypeVar("T")
 
 
 class Database:
@@ -35,6 +38,7 @@ class Database:
         self._engine = _make_engine(path, busy_timeout_s)
         self._writer_engine = self._engine.execution_options(**{WRITE: True})
         self._writer = asyncio.Lock()
+        self._group_commit = GroupCommit(self.write)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -53,6 +57,15 @@ class Database:
         with storage_errors():
             async with self._writer, self._writer_engine.begin() as connection:
                 yield connection
+
+    async def write_together(self, work: Work[T]) -> T:
+        """Do `work` in a transaction that it may share with others that wait for the disk; returns when it
+        is committed, and on the disk.
+
+        Work that raises is undone alone. It may be called twice, when the first transaction was rolled back.
+        Raises as `write` does.
+        """
+        return await self._group_commit.run(work)
 
     async def close(self) -> None:
         """Close all connections; the last process to do so merges the write-ahead log into the file."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from anyio import to_thread
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.collections import find_collection
 from app.db.documents import delete_documents
@@ -97,10 +98,13 @@ class DocumentService:
 
     async def delete(self, collection: str, document_id: str) -> None:
         """Delete a document with all its versions and originals. Raises NotFound."""
-        async with self._database.write() as connection:
+
+        async def write(connection: AsyncConnection) -> None:
             owner = await find_collection(connection, collection)
             if not await delete_documents(connection, owner, [document_id]):
                 raise no_such_document(owner, document_id)
+
+        await self._database.write_together(write)
 
     async def delete_where(
         self,

@@ -6,13 +6,15 @@ writers up.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from anyio import to_thread
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.collections import CollectionRef, find_collection
+from app.db.collections import CollectionRef
 from app.db.documents import DocumentRow, Stored, unchanged
 from app.db.engine import Database
-from app.db.releases import present_served
+from app.db.releases import find_served, present_served
 from app.db.writing import write_documents
 from app.encoders import Encoders
 from app.services.drafts import Draft, Rejected
@@ -65,24 +67,28 @@ class Ingest:
         Raises NotFound for the collection, and StorageFull or Overloaded when not one draft could be
         written; when some could, the others carry the error.
         """
-        async with self._database.read() as connection:
-            collection = await find_collection(connection, name)
         results = {
             position: _rejected(draft) for position, draft in enumerate(drafts) if isinstance(draft, Rejected)
         }
         pending = await to_thread.run_sync(_pending, drafts)
-        pending = await self._set_unchanged_aside(collection, pending, results)
-        await self._store_groups(collection, pending, results)
+        async with self._database.read() as connection:
+            collection, release = await find_served(connection, name)
+            pending = await _set_unchanged_aside(connection, collection, pending, results)
+        await self._store_groups(collection, release, pending, results)
         return tuple(results[position] for position in range(len(drafts)))
 
     async def _store_groups(
-        self, collection: CollectionRef, pending: Sequence[Pending], results: dict[int, ItemResult]
+        self,
+        collection: CollectionRef,
+        release: Release,
+        pending: Sequence[Pending],
+        results: dict[int, ItemResult],
     ) -> None:
         """Write group after group. What keeps one from being written, such as a full disk, ends the work."""
         written = any(result.status != ItemStatus.ERROR for result in results.values())
         for group in _groups(pending):
             try:
-                results |= await self._store_group(collection, group)
+                results |= await self._store_group(collection, release, group)
                 written = True
             except FootnoteError as error:
                 if not written:
@@ -94,38 +100,18 @@ class Ingest:
                 }
                 return
 
-    async def _set_unchanged_aside(
-        self, collection: CollectionRef, pending: Sequence[Pending], results: dict[int, ItemResult]
-    ) -> list[Pending]:
-        """Answer for those that stand already as given; return the others."""
-        fingerprints = {item.draft.external_id: item.fingerprint for item in pending}
-        async with self._database.read() as connection:
-            known = await unchanged(connection, collection, fingerprints)
-        results |= {
-            item.position: _stored(item.draft, known[item.draft.external_id])
-            for item in pending
-            if item.draft.external_id in known
-        }
-        return [item for item in pending if item.draft.external_id not in known]
-
     async def _store_group(
-        self, collection: CollectionRef, group: Sequence[Pending]
+        self, collection: CollectionRef, release: Release, group: Sequence[Pending]
     ) -> dict[int, ItemResult]:
         """Write one group. It is cut and encoded again when another release comes into service meanwhile."""
-        async with self._database.read() as connection:
-            _, release = await present_served(connection, collection)
         while True:
             cuts, parts, results = await self._make_chunks(group, release)
             model_id = (await self._encoders.of(release)).encoder.model_id
             rows = [_row(release, model_id, cut, part) for cut, part in zip(cuts, parts, strict=True)]
-            async with self._database.write() as connection:
-                _, serving = await present_served(connection, collection)
-                answers = (
-                    await write_documents(connection, collection, rows) if serving == release else None
-                )
+            write = partial(_write_unless_switched, collection=collection, release=release, rows=rows)
+            release, answers = await self._database.write_together(write)
             if answers is not None:
                 break
-            release = serving
         for cut, part, answer in zip(cuts, parts, answers, strict=True):
             results[cut.pending.position] = _stored(cut.pending.draft, answer, sum(part.truncated))
         return results
@@ -152,6 +138,33 @@ def _cut(chunker: Chunker, group: Sequence[Pending]) -> tuple[list[Cut], dict[in
         except FootnoteError as error:
             failed[item.position] = _failed(item.draft, error)
     return cuts, failed
+
+
+async def _set_unchanged_aside(
+    connection: AsyncConnection,
+    collection: CollectionRef,
+    pending: Sequence[Pending],
+    results: dict[int, ItemResult],
+) -> list[Pending]:
+    """Answer for those that stand already as given; return the others."""
+    fingerprints = {item.draft.external_id: item.fingerprint for item in pending}
+    known = await unchanged(connection, collection, fingerprints)
+    results |= {
+        item.position: _stored(item.draft, known[item.draft.external_id])
+        for item in pending
+        if item.draft.external_id in known
+    }
+    return [item for item in pending if item.draft.external_id not in known]
+
+
+async def _write_unless_switched(
+    connection: AsyncConnection, collection: CollectionRef, release: Release, rows: Sequence[DocumentRow]
+) -> tuple[Release, list[Stored] | None]:
+    """The release in service, and the answers; None when it is not the one that the rows were made for."""
+    _, serving = await present_served(connection, collection)
+    if serving != release:
+        return serving, None
+    return serving, await write_documents(connection, collection, rows)
 
 
 def _row(release: Release, model_id: str, cut: Cut, encoded: EncodedPassages) -> DocumentRow:
