@@ -14,7 +14,7 @@ help:
 	@echo "make run        the service with its guide, on loopback"
 	@echo "make test | lint | format | bench"
 	@echo "make bench-encoder  the encoder against its peers, into the guide"
-	@echo "make soak       64 clients for 5 minutes"
+	@echo "make soak       64 clients for 5 minutes, then 200 kills (about 12 minutes)"
 	@echo "make models     convert the bundled encoder again"
 	@echo "make locks      pin the newest allowed versions"
 
@@ -63,6 +63,7 @@ bench-encoder: setup-dev
 
 soak: setup-dev
 	$(BIN)/python -m tests.benchmarks soak
+	$(BIN)/python -m tests.benchmarks kills
 
 models: setup-dev
 	$(BIN)/footnote models build-bundled

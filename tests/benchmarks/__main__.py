@@ -1,4 +1,4 @@
-"""Run a benchmark by name, or all but the soak, and print its figures: one line of JSON each."""
+"""Run a benchmark by name, or the quick ones, and print its figures: one line of JSON each."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tests.benchmarks import encoder_speed, queries_beside_bulk, service, soak
+from tests.benchmarks import encoder_speed, kills, queries_beside_bulk, scale, service, soak
 
 
 class Benchmark(NamedTuple):
@@ -20,6 +20,8 @@ BENCHMARKS = {
     "service": Benchmark(service.measure, service.add_arguments),
     "encoder": Benchmark(encoder_speed.measure, encoder_speed.add_arguments),
     "queries-beside-bulk": Benchmark(queries_beside_bulk.measure, queries_beside_bulk.add_arguments),
+    "scale": Benchmark(scale.measure, scale.add_arguments),
+    "kills": Benchmark(kills.measure, kills.add_arguments),
     "soak": Benchmark(soak.measure, soak.add_arguments),
 }
 BY_DEFAULT = ("service", "encoder", "queries-beside-bulk")

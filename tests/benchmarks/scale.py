@@ -80,7 +80,7 @@ def _chunk(corpus: ScaleCorpus, i: int) -> IndexedChunk:
 
 
 def _make(corpus: ScaleCorpus, size: int, folder: Path, threads: int) -> tuple[float, float]:
-    """Seconds to take all texts in, and to seal them. The index is let go of, so that only its build stays."""
+    """Seconds to take all texts in, and to seal them; only the build is left."""
     index, taking_in_s = _timed(lambda: _take_in(corpus, size, folder / "first"))
     options = SealOptions(threads)
     _, sealing_s = _timed(lambda: index.seal(folder / "scratch", folder / "builds", ORIGIN, options))

@@ -1,40 +1,124 @@
+from dataclasses import replace
 from math import log
+from typing import Any
 
 import numpy as np
 import pytest
 
+from embeddings.errors import InvalidInput
 from retrieval.background import Background
+from retrieval.candidates import Candidates
 from retrieval.fusion import (
     CODE_LEXICAL_WEIGHT,
     MAX_LEXICAL_EVIDENCE,
     MIN_DENSE_WEIGHT,
+    check_fusion,
     dense_evidence,
+    fuse,
     fuse_evidence,
     fuse_ranks,
+    fuse_scores,
+    fused_weights,
     lexical_evidence,
     weigh_sides,
 )
-from retrieval.types import FusionWeights
+from retrieval.types import Fusion, FusionMethod, FusionWeights, Normalisation
+
+
+def candidates(dense: list[float], lexical: list[float]) -> Candidates:
+    """Both sides returned every chunk that they gave a score above 0."""
+    count = len(dense)
+    sides = [np.array(scores, np.float32) for scores in (dense, lexical)]
+    ranks = [np.where(side > 0, (-side).argsort().argsort() + 1, 0) for side in sides]
+    rows = np.arange(count)
+    return Candidates(rows, rows, *sides, *ranks, Background(0.0, 0.1), FusionWeights(1.0, 0.5, ("code",)))
 
 
 def test_ranks_are_fused_by_their_reciprocals() -> None:
-    fused = fuse_ranks([[1, 2, 3], [3, 1]], k=60)
+    fused = fuse_ranks(np.array([1, 2, 3]), np.array([2, 0, 1]), k=60)
 
-    assert [chunk_id for chunk_id, _ in fused] == [1, 3, 2]
-    assert dict(fused) == pytest.approx({1: 1 / 61 + 1 / 62, 3: 1 / 63 + 1 / 61, 2: 1 / 62})
-
-
-def test_equal_reciprocal_ranks_are_ordered_by_id() -> None:
-    assert [chunk_id for chunk_id, _ in fuse_ranks([[9, 2], [2, 9]])] == [2, 9]
+    np.testing.assert_allclose(fused, [1 / 61 + 1 / 62, 1 / 62, 1 / 63 + 1 / 61])
 
 
-def test_no_rankings_fuse_to_nothing() -> None:
-    assert fuse_ranks([]) == []
+def test_larger_damping_lets_agreement_win_over_one_first_place() -> None:
+    dense, lexical = np.array([1, 4]), np.array([0, 4])
+
+    sharp, flat = (fuse_ranks(dense, lexical, k) for k in (1, 60))
+
+    assert sharp[0] > sharp[1]
+    assert flat[0] < flat[1]
 
 
-def test_damping_below_one_rank_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        fuse_ranks([[1]], k=0)
+def test_convex_combination_counts_from_the_least_that_a_score_can_be() -> None:
+    dense, lexical = np.array([0.6, 0.2, -0.2], np.float32), np.array([0.0, 8.0, 4.0], np.float32)
+
+    fused = fuse_scores(dense, lexical, Fusion(FusionMethod.CONVEX, alpha=0.25))
+
+    np.testing.assert_allclose(fused, [0.25, 0.25 * 0.75 + 0.75, 0.25 * 0.5 + 0.75 * 0.5], rtol=1e-6)
+
+
+def test_convex_combination_counts_from_the_worst_candidate_when_asked() -> None:
+    dense, lexical = np.array([0.6, 0.2, -0.2], np.float32), np.array([2.0, 8.0, 5.0], np.float32)
+
+    fused = fuse_scores(
+        dense, lexical, Fusion(FusionMethod.CONVEX, alpha=0.25, normalisation=Normalisation.MIN_MAX)
+    )
+
+    np.testing.assert_allclose(fused, [0.25, 0.25 * 0.5 + 0.75, 0.75 * 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("normalisation", Normalisation)
+def test_side_that_found_no_word_counts_nothing_in_a_convex_combination(normalisation: Normalisation) -> None:
+    dense, silent = np.array([0.6, 0.2], np.float32), np.zeros(2, np.float32)
+
+    fused = fuse_scores(dense, silent, Fusion(FusionMethod.CONVEX, alpha=0.5, normalisation=normalisation))
+
+    assert fused[0] == pytest.approx(0.5)
+    assert np.isfinite(fused).all()
+
+
+def test_evidence_is_weighed_by_the_query_and_by_the_collection() -> None:
+    found = candidates([0.3, 0.1], [2.0, 6.0])
+    dense = dense_evidence(found.dense_scores, found.background)
+
+    fused = fuse(found, Fusion(dense_trust=0.25, lexical_trust=0.8))
+
+    np.testing.assert_allclose(fused, 0.25 * dense + 0.5 * 0.8 * found.lexical_scores)
+    weights = fused_weights(found.trust, Fusion(dense_trust=0.25, lexical_trust=0.8))
+    assert (weights.dense, weights.lexical, weights.reasons) == (0.25, 0.4, ("code",))
+
+
+def test_each_method_ranks_and_tells_its_weights() -> None:
+    found = candidates([0.30, 0.29, 0.0], [0.0, 5.0, 6.0])
+
+    best = {method: int(fuse(found, Fusion(method, alpha=0.9)).argmax()) for method in FusionMethod}
+    told = {method: fused_weights(found.trust, Fusion(method, alpha=0.9)).method for method in FusionMethod}
+
+    assert best == dict.fromkeys(FusionMethod, 1)
+    assert told == {method: method for method in FusionMethod}
+
+
+@pytest.mark.parametrize("method", FusionMethod)
+def test_no_candidates_fuse_to_nothing(method: FusionMethod) -> None:
+    assert len(fuse(candidates([], []), Fusion(method))) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"k": 0}, "fusion.k"),
+        ({"k": 10_001}, "fusion.k"),
+        ({"alpha": 1.1}, "fusion.alpha"),
+        ({"alpha": float("nan")}, "fusion.alpha"),
+        ({"dense_trust": -0.1}, "fusion.dense_trust"),
+        ({"lexical_trust": 2.0}, "fusion.lexical_trust"),
+        ({"dense_trust": 0.0, "lexical_trust": 0.0}, "fusion.dense_trust"),
+    ],
+)
+def test_parameter_out_of_range_is_refused(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_fusion(replace(Fusion(), **changes))
+    assert caught.value.field == field
 
 
 @pytest.mark.parametrize(

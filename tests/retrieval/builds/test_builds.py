@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embeddings.errors import BuildDamaged
+from embeddings.errors import BuildDamaged, InvalidInput
 from retrieval.builds.disk import Disk
 from retrieval.builds.manifest import MANIFEST, BuildManifest, read_manifest, verify_files
 from retrieval.builds.sealing import SealOptions
 from retrieval.filters import parse_filter
-from retrieval.index import CollectionIndex, SearchRequest
+from retrieval.index import MIN_RECENT_ROWS, CollectionIndex, SearchRequest
 from retrieval.sealed_vectors import IndexKind
 from retrieval.types import RankedList, SearchMode
 from tests.retrieval.test_index import DIMENSION, ORIGIN, chunk, unit
@@ -212,3 +212,23 @@ def test_every_flipped_byte_is_detected(tmp_path: Path) -> None:
             check(build)
         path.write_bytes(whole)
     check(build)
+
+
+def test_index_asks_for_a_build_when_much_is_new_or_dead(tmp_path: Path) -> None:
+    index = make_index(tmp_path, MIN_RECENT_ROWS)
+    assert not index.needs_build
+    index.apply([chunk(50_000, 50_000)], [], 8)
+    assert index.needs_build
+
+    build = index.seal(tmp_path / "scratch", workspace(tmp_path, "builds"), ORIGIN)
+    opened = CollectionIndex.open(build, workspace(tmp_path, "other"))
+    assert not opened.needs_build
+    opened.apply([], range(MIN_RECENT_ROWS // 8), 9)
+    assert opened.needs_build
+
+
+def test_index_in_memory_cannot_be_sealed(tmp_path: Path) -> None:
+    index = CollectionIndex(DIMENSION)
+    assert not index.sealable
+    with pytest.raises(InvalidInput, match="memory"):
+        index.seal(tmp_path / "scratch", tmp_path, ORIGIN)
