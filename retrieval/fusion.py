@@ -1,13 +1,16 @@
-"""Two rankings to one.
+"""Two rankings to one, in one of three ways.
 
-`fuse_ranks` is plain reciprocal-rank fusion. The default fusion, `fuse_evidence`, adds up evidence instead:
-how unlikely it is that a chunk which has nothing to do with the query would score so high, as -ln of the
-probability (nats). Evidence notices by itself when a retriever is out of its depth: scores that do not
-stand out from the background of the collection carry little of it.
+    rrf        the sum of reciprocal ranks (Cormack, Clarke and Buettcher, SIGIR 2009)
+    convex     alpha times the dense and 1 - alpha times the lexical score, both brought to [0, 1]
+               (Bruch, Gai and Ingber, An analysis of fusion functions for hybrid retrieval, TOIS 42, 2023)
+    evidence   the default
+
+The default adds up evidence: how unlikely it is that a chunk which has nothing to do with the query would
+score so high, as -ln of the probability (nats). Evidence notices by itself when a retriever is out of its
+depth: scores that do not stand out from the background of the collection carry little of it.
 
     dense     the upper tail of a normal distribution with the mean and deviation of the query's scores over
-    the
-              whole collection; adding such logarithms is Fisher's way to combine independent tests (1925)
+              the whole collection; adding such logarithms is Fisher's way to combine independent tests (1925)
     lexical   the BM25 score itself: its term weights are log odds (Robertson and Sparck Jones, 1976)
 
 What scores cannot tell is weighed in from outside, each weight with a reason for people: how many words of
@@ -18,21 +21,23 @@ Measured nDCG@10 (`footnote eval retrieval --data ../shared/data/NAME`, bundled 
                   scifact  cranfield   cacm  cosqa  xquad ru  xquad zh
     lexical          .685       .514   .463   .386      .955      .976
     dense            .649       .499   .426   .589      .266      .320
-    fuse_ranks       .712       .544   .545   .512      .592      .659
-    fuse_evidence    .726       .557   .552   .591      .955      .976
+    rrf, k = 60      .712       .544   .545   .512      .592      .659
+    evidence         .726       .557   .552   .591      .955      .976
 
 On 23 further collections made from the QA sets, queries and manuals of ../shared/data (11 of them encoded in
 bf16 instead) it was at worst .003 below the better side, and above it on 19.
 """
 
-from collections.abc import Sequence
-from math import erfc, log, sqrt
+from dataclasses import replace
+from math import erfc, isfinite, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.errors import InvalidInput
 from retrieval.background import Background
-from retrieval.types import FusionWeights
+from retrieval.candidates import Candidates
+from retrieval.types import Fusion, FusionMethod, FusionWeights, Normalisation
 
 # A dense side that knows none of the words still orders what the lexical side ties.
 MIN_DENSE_WEIGHT = 0.02
@@ -43,24 +48,77 @@ CODE_LEXICAL_WEIGHT = 0.6
 MIN_CODE_SHARE = 0.1  # fewer chunks of code are no reason to name
 # Words of one text are not independent: beyond this the best match of a long query counts no further (nats).
 MAX_LEXICAL_EVIDENCE = 20.0
+MAX_RANK_DAMPING = 10_000
 _MAX_DEVIATIONS = 37.0  # erfc underflows beyond
 
 
-def fuse_ranks(rankings: Sequence[Sequence[int]], k: int = 60) -> list[tuple[int, float]]:
-    """Merge rankings by reciprocal rank; best first, ties by id.
+def fuse(candidates: Candidates, fusion: Fusion) -> NDArray[np.float64]:
+    """(n,) the fused score of each candidate: nats of evidence, a sum of reciprocal ranks, or 0 to 1."""
+    match fusion.method:
+        case FusionMethod.EVIDENCE:
+            dense = dense_evidence(candidates.dense_scores, candidates.background)
+            lexical = lexical_evidence(candidates.lexical_scores)
+            return fuse_evidence(dense, lexical, fused_weights(candidates.trust, fusion))
+        case FusionMethod.RRF:
+            return fuse_ranks(candidates.dense_ranks, candidates.lexical_ranks, fusion.k)
+        case FusionMethod.CONVEX:
+            return fuse_scores(candidates.dense_scores, candidates.lexical_scores, fusion)
 
-    rankings: chunk ids, best first, one list for each retriever; lengths may differ.
-    k: damping constant in ranks; a larger one flattens the top.
-    Raises ValueError when k < 1.
-    Source: Cormack, Clarke and Buettcher, SIGIR 2009.
+
+def fused_weights(trust: FusionWeights, fusion: Fusion) -> FusionWeights:
+    """What the sides count in the end. trust: of evidence in each side, for this query."""
+    match fusion.method:
+        case FusionMethod.EVIDENCE:
+            dense, lexical = trust.dense * fusion.dense_trust, trust.lexical * fusion.lexical_trust
+            return replace(trust, dense=dense, lexical=lexical)
+        case FusionMethod.RRF:
+            return FusionWeights(1.0, 1.0, (), FusionMethod.RRF)
+        case FusionMethod.CONVEX:
+            return FusionWeights(fusion.alpha, 1 - fusion.alpha, (), FusionMethod.CONVEX)
+
+
+def check_fusion(fusion: Fusion, field: str = "fusion") -> None:
+    """Raise InvalidInput for a parameter out of range. field: how the whole is called where it was given."""
+    trusts = (fusion.dense_trust, fusion.lexical_trust)
+    _require(1 <= fusion.k <= MAX_RANK_DAMPING, f"{field}.k", fusion.k, f"1 to {MAX_RANK_DAMPING}")
+    shares = zip(("alpha", "dense_trust", "lexical_trust"), (fusion.alpha, *trusts), strict=True)
+    for name, value in shares:
+        _require(isfinite(value) and 0 <= value <= 1, f"{field}.{name}", value, "0 to 1")
+    _require(any(trusts), f"{field}.dense_trust", 0, "above 0 when lexical_trust is 0")
+
+
+def _require(holds: bool, field: str, found: float, expected: str) -> None:
+    if not holds:
+        raise InvalidInput(
+            f"{field} is {found}; expected {expected}", field=field, found=str(found), expected=expected
+        )
+
+
+def fuse_ranks(dense: NDArray[np.int64], lexical: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    """Reciprocal-rank fusion of ranks (n,) that start at 1; 0 where a side did not return the chunk.
+
+    k: damping in ranks, at least 1; a larger one flattens the top.
     """
-    if k < 1:
-        raise ValueError(f"k is {k}; reciprocal-rank fusion needs at least 1")
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, chunk_id in enumerate(ranking, start=1):
-            scores[chunk_id] = scores.get(chunk_id, 0.0) + 1 / (k + rank)
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    return sum(
+        (np.where(ranks > 0, 1 / (k + ranks), 0.0) for ranks in (dense, lexical)), np.zeros(len(dense))
+    )
+
+
+def fuse_scores(
+    dense: NDArray[np.float32], lexical: NDArray[np.float32], fusion: Fusion
+) -> NDArray[np.float64]:
+    """The convex combination of the scores (n,) of the same chunks; each result is 0 to 1."""
+    normalised = [_normalise(dense, -1.0, fusion), _normalise(lexical, 0.0, fusion)]
+    return fusion.alpha * normalised[0] + (1 - fusion.alpha) * normalised[1]
+
+
+def _normalise(scores: NDArray[np.float32], least: float, fusion: Fusion) -> NDArray[np.float64]:
+    """Scores from 0 to 1. least: the smallest one that there can be. Scores that are all least count 0."""
+    wide = scores.astype(np.float64)
+    best = wide.max(initial=least)
+    if fusion.normalisation == Normalisation.MIN_MAX:
+        least = float(wide.min(initial=best))
+    return np.clip((wide - least) / (best - least), 0.0, 1.0) if best > least else np.zeros(len(wide))
 
 
 def dense_evidence(scores: NDArray[np.float32], background: Background) -> NDArray[np.float64]:

@@ -16,10 +16,11 @@ from retrieval.builds.layout import LEXICAL
 from retrieval.builds.manifest import BuildOrigin, read_manifest
 from retrieval.builds.opening import open_part
 from retrieval.builds.sealing import MAX_DEAD_SHARE, SealOptions, seal
+from retrieval.candidates import Candidates
 from retrieval.columns import MetadataTable
 from retrieval.filters import Filter, conditions
 from retrieval.lexical import LexicalIndex, link_files
-from retrieval.ranking import SearchRequest, rank_chunks
+from retrieval.ranking import SearchRequest, find_candidates, rank_chunks
 from retrieval.sealed import SealedPart
 from retrieval.snapshot import Snapshot
 from retrieval.types import IndexedChunk, RankedList
@@ -136,6 +137,10 @@ class CollectionIndex:
         below 0.
         """
         return rank_chunks(self._snapshot, request)
+
+    def candidates(self, request: SearchRequest) -> Candidates:
+        """What hybrid mode would fuse for a request. Raises InvalidInput as `search` does for the vector."""
+        return find_candidates(self._snapshot, request)
 
     def check_fields(self, filter_: Filter) -> None:
         """Raise InvalidInput when a filter compares a field that no document has: it is a slip of the pen.

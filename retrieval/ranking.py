@@ -2,19 +2,21 @@
 fusion.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.errors import InvalidInput
 from retrieval.analysis import names_code
+from retrieval.candidates import Candidates
+from retrieval.diversity import DIVERSE_POOL, diversify
 from retrieval.filters import Filter
-from retrieval.fusion import dense_evidence, fuse_evidence, lexical_evidence, weigh_sides
+from retrieval.fusion import check_fusion, fuse, fused_weights, weigh_sides
 from retrieval.lexical import QueryTerm
 from retrieval.snapshot import Snapshot
-from retrieval.types import RankedChunk, RankedList, SearchMode, SideScore
+from retrieval.types import Fusion, RankedChunk, RankedList, SearchMode, SideScore
 
 MIN_CANDIDATES = 200  # of each side
 
@@ -26,6 +28,8 @@ class SearchRequest:
     vector: (dimension,) unit query vector; needed unless the mode is lexical.
     limit, offset: in chunks. filter: on document metadata, applied before ranking.
     coverage: share of the query's words that the encoder's vocabulary knows, 0 to 1.
+    fusion: of hybrid mode; None: evidence. diversity: 0 ranks by score alone, 1 by difference alone.
+    min_score: chunks of a lower final score are left out; None: none is.
     """
 
     query: str
@@ -35,6 +39,9 @@ class SearchRequest:
     offset: int = 0
     filter: Filter | None = None
     coverage: float = 1.0
+    fusion: Fusion | None = None
+    diversity: float = 0.0
+    min_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +51,17 @@ class _Side:
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
 
-    def ranks(self) -> dict[int, int]:
-        return {row: rank for rank, row in enumerate(self.rows.tolist(), start=1)}
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """Chunks that either retriever found, each with the scores of both; ranks by row."""
-
-    rows: NDArray[np.int64]
-    chunk_ids: NDArray[np.int64]
-    dense_scores: NDArray[np.float32]
-    lexical_scores: NDArray[np.float32]
-    dense_ranks: dict[int, int]
-    lexical_ranks: dict[int, int]
-
-    def ranked(self, i: int, fused: float) -> RankedChunk:
-        row, words = int(self.rows[i]), float(self.lexical_scores[i])
-        dense = SideScore(float(self.dense_scores[i]), self.dense_ranks.get(row))
-        lexical = SideScore(words, self.lexical_ranks.get(row)) if words > 0 else None
-        return RankedChunk(int(self.chunk_ids[i]), fused, dense, lexical)
+    def ranks_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(len(rows),) the rank of each of these ascending rows, which include those found; else 0."""
+        ranks = np.zeros(len(rows), np.int64)
+        ranks[np.searchsorted(rows, self.rows)] = np.arange(1, len(self.rows) + 1)
+        return ranks
 
 
 def rank_chunks(snapshot: Snapshot, request: SearchRequest) -> RankedList:
     """The chunks of a request's page, best first.
 
-    Raises InvalidInput when the vector is missing or of another dimension, or the page is not a valid one.
+    Raises InvalidInput when the vector is missing or of another dimension, or another value is out of range.
     """
     _check_page(request)
     match request.mode:
@@ -83,50 +75,70 @@ def rank_chunks(snapshot: Snapshot, request: SearchRequest) -> RankedList:
 
 def _rank_dense(snapshot: Snapshot, request: SearchRequest) -> RankedList:
     allowed = snapshot.allowed(request.filter)
-    side = _dense_side(snapshot, _vector(snapshot, request), request.offset + request.limit, allowed)
-    scored = _scored_page(snapshot, side, request.offset)
+    side = _dense_side(snapshot, _vector(snapshot, request), _single_depth(request), allowed)
+    scored = _scored_page(snapshot, side, request)
     chunks = tuple(RankedChunk(chunk_id, score.score, dense=score) for chunk_id, score in scored)
     return RankedList(chunks, None, len(side.rows))
 
 
 def _rank_lexical(snapshot: Snapshot, request: SearchRequest) -> RankedList:
     query, allowed = snapshot.lexical.analyse(request.query), snapshot.allowed(request.filter)
-    side = _lexical_side(snapshot, query, request.offset + request.limit, allowed)
-    scored = _scored_page(snapshot, side, request.offset)
+    side = _lexical_side(snapshot, query, _single_depth(request), allowed)
+    scored = _scored_page(snapshot, side, request)
     chunks = tuple(RankedChunk(chunk_id, score.score, lexical=score) for chunk_id, score in scored)
     return RankedList(chunks, None, len(side.rows))
 
 
 def _rank_hybrid(snapshot: Snapshot, request: SearchRequest) -> RankedList:
-    vector = _vector(snapshot, request)
-    candidates = _candidates(snapshot, request, vector)
-    weights = weigh_sides(request.coverage, snapshot.code_share, names_code(request.query))
-    evidence = dense_evidence(candidates.dense_scores, snapshot.moments.background(vector))
-    fused = fuse_evidence(evidence, lexical_evidence(candidates.lexical_scores), weights)
+    fusion = Fusion() if request.fusion is None else request.fusion
+    check_fusion(fusion)
+    candidates = find_candidates(snapshot, request)
+    fused = fuse(candidates, fusion)
     order = np.lexsort((candidates.chunk_ids, -fused))
-    page = order[request.offset : request.offset + request.limit].tolist()
-    return RankedList(
-        tuple(candidates.ranked(i, float(fused[i])) for i in page), weights, len(candidates.rows)
-    )
+    page = order[_page(snapshot, request, candidates.rows[order], fused[order])].tolist()
+    chunks = tuple(candidates.ranked(i, float(fused[i])) for i in page)
+    return RankedList(chunks, fused_weights(candidates.trust, fusion), len(candidates.rows))
 
 
-def _candidates(snapshot: Snapshot, request: SearchRequest, vector: NDArray[np.float32]) -> _Candidates:
+def find_candidates(snapshot: Snapshot, request: SearchRequest) -> Candidates:
     """What either side found, scored by both: so the fused order depends on no cut-off but that of the
-    page.
+    page. Raises InvalidInput when the vector is missing or of another dimension.
     """
+    vector = _vector(snapshot, request)
     query, allowed = snapshot.lexical.analyse(request.query), snapshot.allowed(request.filter)
     depth = candidate_depth(request.offset + request.limit)
     dense = _dense_side(snapshot, vector, depth, allowed)
     lexical = _lexical_side(snapshot, query, depth, allowed)
     rows = np.union1d(dense.rows, lexical.rows)
-    return _Candidates(
+    return Candidates(
         rows,
         snapshot.chunk_ids(rows),
         snapshot.vectors(rows) @ vector,
         _lexical_scores(snapshot, query, rows, lexical, depth),
-        dense.ranks(),
-        lexical.ranks(),
+        dense.ranks_of(rows),
+        lexical.ranks_of(rows),
+        snapshot.moments.background(vector),
+        weigh_sides(request.coverage, snapshot.code_share, names_code(request.query)),
     )
+
+
+def _page(
+    snapshot: Snapshot, request: SearchRequest, rows: NDArray[np.int64], scores: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Positions of the page's chunks among these rows, which stand best first with their final scores."""
+    if request.min_score is not None:
+        rows = rows[scores >= request.min_score]
+    order = np.arange(len(rows))
+    if request.diversity > 0:
+        vectors = snapshot.vectors(rows[:DIVERSE_POOL])
+        order[:DIVERSE_POOL] = diversify(vectors, scores[: len(vectors)], request.diversity)
+    return order[request.offset : request.offset + request.limit]
+
+
+def _single_depth(request: SearchRequest) -> int:
+    """How many chunks one retriever alone has to find."""
+    wanted = request.offset + request.limit
+    return max(wanted, DIVERSE_POOL) if request.diversity > 0 else wanted
 
 
 def candidate_depth(wanted: int) -> int:
@@ -164,13 +176,12 @@ def _lexical_scores(
     return scores
 
 
-def _scored_page(snapshot: Snapshot, side: _Side, offset: int) -> Iterator[tuple[int, SideScore]]:
-    """Chunk id and score of each chunk that one retriever found, from `offset` on."""
-    chunk_ids = snapshot.chunk_ids(side.rows[offset:]).tolist()
-    for rank, (chunk_id, score) in enumerate(
-        zip(chunk_ids, side.scores[offset:].tolist(), strict=True), offset
-    ):
-        yield chunk_id, SideScore(score, rank + 1)
+def _scored_page(snapshot: Snapshot, side: _Side, request: SearchRequest) -> list[tuple[int, SideScore]]:
+    """Chunk id and score of each chunk of the page, of what one retriever found."""
+    page = _page(snapshot, request, side.rows, side.scores.astype(np.float64))
+    chunk_ids = snapshot.chunk_ids(side.rows[page]).tolist()
+    scores = [SideScore(float(side.scores[place]), int(place) + 1) for place in page]
+    return list(zip(chunk_ids, scores, strict=True))
 
 
 def _vector(snapshot: Snapshot, request: SearchRequest) -> NDArray[np.float32]:
@@ -188,10 +199,14 @@ def _vector(snapshot: Snapshot, request: SearchRequest) -> NDArray[np.float32]:
 
 def _check_page(request: SearchRequest) -> None:
     for name, value, least in (("limit", request.limit, 1), ("offset", request.offset, 0)):
-        if value < least:
-            raise InvalidInput(
-                f"{name} is {value}, expected at least {least}",
-                field=name,
-                found=str(value),
-                expected=f"at least {least}",
-            )
+        _require(value >= least, name, value, f"at least {least}")
+    _require(0 <= request.diversity <= 1, "diversity", request.diversity, "0 to 1")
+    if request.min_score is not None:
+        _require(isfinite(request.min_score), "min_score", request.min_score, "a finite number")
+
+
+def _require(holds: bool, field: str, found: float, expected: str) -> None:
+    if not holds:
+        raise InvalidInput(
+            f"{field} is {found}, expected {expected}", field=field, found=str(found), expected=expected
+        )

@@ -15,6 +15,41 @@ class SearchMode(StrEnum):
     LEXICAL = "lexical"
 
 
+class FusionMethod(StrEnum):
+    """How hybrid mode makes one ranking of two: `retrieval.fusion` tells more."""
+
+    EVIDENCE = "evidence"
+    RRF = "rrf"
+    CONVEX = "convex"
+
+
+class Normalisation(StrEnum):
+    """What a score counts from in a convex combination; it counts up to the best one of the query.
+
+    THEORETICAL_MIN: from the least that a retriever can give, -1 for a cosine and 0 for BM25.
+    MIN_MAX: from the worst candidate.
+    """
+
+    THEORETICAL_MIN = "theoretical_min"
+    MIN_MAX = "min_max"
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """A fusion with its parameters; each method reads its own.
+
+    k: damping of rrf, in ranks. alpha: the dense side's share in convex, 0 to 1; normalisation: its scale.
+    dense_trust, lexical_trust: of evidence, 0 to 1, times the trust of each query; not both 0.
+    """
+
+    method: FusionMethod = FusionMethod.EVIDENCE
+    k: int = 60
+    alpha: float = 0.5
+    normalisation: Normalisation = Normalisation.THEORETICAL_MIN
+    dense_trust: float = 1.0
+    lexical_trust: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class PageSpan:
     """One page of a paged source. number: starts at 1."""
@@ -104,6 +139,7 @@ class FusionWeights:
     dense: float
     lexical: float
     reasons: tuple[str, ...] = ()
+    method: FusionMethod = FusionMethod.EVIDENCE
 
 
 @dataclass(frozen=True, slots=True)
