@@ -2,7 +2,20 @@
 
 import typer
 
-from app.cli import ask, collections, documents, embed, evaluate, ingest, keys, models, search, serve, train
+from app.cli import (
+    ask,
+    collections,
+    documents,
+    embed,
+    evaluate,
+    ingest,
+    keys,
+    models,
+    search,
+    serve,
+    snapshot,
+    train,
+)
 from app.cli.failures import FootnoteGroup
 from app.cli.output import AsJson, print_json
 
@@ -24,6 +37,7 @@ program.add_typer(collections.commands, name="collections")
 program.add_typer(documents.commands, name="documents")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(models.commands, name="models")
+program.add_typer(snapshot.commands, name="snapshot")
 program.add_typer(evaluate.commands, name="eval")
 program.add_typer(train.commands, name="train")
 

@@ -123,12 +123,10 @@ def folder_name(model_id: str) -> str:
     return _UNSAFE.sub("-", model_id)
 
 
-def bundled_model(setting: str) -> str | None:
-    """Id of the model that is part of this program for a setting; None when there is none."""
-    folder = _bundled().get(setting)
-    if folder is None or not (folder / MANIFEST).is_file():
-        return None
-    return load_manifest(folder).model_id
+def bundled_models() -> dict[str, Path]:
+    """The models that are part of this program: id to folder."""
+    folders = (folder for folder in _bundled().values() if (folder / MANIFEST).is_file())
+    return {load_manifest(folder).model_id: folder for folder in folders}
 
 
 def own_settings(home: Path) -> dict[str, str | int]:

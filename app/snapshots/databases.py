@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from app.db.engine import storage_errors
-
 PAGES_AT_ONCE = 2048  # 8 MiB: about 10 ms between two looks at whether to stop
 STEPS_AT_ONCE = 1_000_000  # of SQLite's machine: about 10 ms
 PROBLEMS_SHOWN = 20
@@ -19,9 +17,9 @@ def copy_database(
 
     The read transaction keeps the instant: without it SQLite would begin the copy anew after each write of
     another process, and never come to its end beside a busy writer. The write-ahead log grows meanwhile.
-    Raises StorageFull.
+    Raises sqlite3.OperationalError.
     """
-    with storage_errors(), connect(source, busy_timeout_s) as reader, connect(target, 0, "rwc") as writer:
+    with connect(source, busy_timeout_s) as reader, connect(target, 0, "rwc") as writer:
         # The copy is thrown away unless all of it is there, so nothing of it has to survive a power cut.
         writer.execute("PRAGMA synchronous = OFF")
         writer.execute("PRAGMA journal_mode = OFF")

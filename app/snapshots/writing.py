@@ -49,9 +49,8 @@ def create_snapshot(
     """
     target = target.absolute()
     _check_places(settings, target)
-    with storage_errors():
-        apply_migrations(settings.database, settings.busy_timeout_s)
-    with workshop(target) as folder, disk_errors(target.parent):
+    apply_migrations(settings.database, settings.busy_timeout_s)
+    with storage_errors(), workshop(target) as folder, disk_errors(target.parent):
         copies = _copy_databases(settings, folder, progress)
         with connect(copies[DATABASE], 1) as connection:
             facts = read_facts(connection)
