@@ -24,6 +24,7 @@ from app.services.documents import DocumentService
 from app.services.encoding import Encoding, TextEncoder
 from app.services.ingest import Ingest
 from app.services.keys import KeyService
+from app.services.releases import ReleaseService
 from app.services.search import SearchService
 from app.settings import Settings
 from embeddings.artifact import MANIFEST
@@ -70,6 +71,7 @@ class Resources:
     search: SearchService
     answers: AnswerService
     keys: KeyService
+    releases: ReleaseService
 
     @property
     def encoding(self) -> Encoding:
@@ -160,6 +162,7 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         search=search,
         answers=AnswerService(search, collections, models.answerer, settings),
         keys=KeyService(database),
+        releases=ReleaseService(database, encoders, indexes),
     )
 
 

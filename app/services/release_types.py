@@ -25,8 +25,8 @@ class ReleaseState(StrEnum):
 
 # What these need in SQL and in memory is kept.
 KEPT_STATES = (ReleaseState.BUILDING, ReleaseState.READY, ReleaseState.SERVING, ReleaseState.PREVIOUS)
-# What may be put in service. All of a retired release is made anew from the texts.
-PROMOTABLE_STATES = (ReleaseState.READY, ReleaseState.PREVIOUS, ReleaseState.RETIRED)
+# What may be put in service. What a retired release needs may be pruned, so it does not come back.
+PROMOTABLE_STATES = (ReleaseState.READY, ReleaseState.PREVIOUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +78,33 @@ class GoldenQuery:
     id: int
     query: str
     document_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was measured of a release before it may serve. reasons: why it may not; empty when it may.
+
+    documents, chunks, vectors: in SQL; indexed: chunks in the index. recall_at_10: of the index's dense
+    search against exact search, 0 to 1, over `queries` queries; None for an empty collection.
+    golden_recall_at_10: share of the documents of the golden queries that are found, 0 to 1, with this
+    release and with the one in service; None without golden queries.
+    """
+
+    documents: int
+    chunks: int
+    vectors: int
+    indexed: int
+    queries: int
+    recall_at_10: float | None
+    golden_queries: int
+    golden_recall_at_10: float | None
+    golden_recall_at_10_in_service: float | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many chunks and vectors were reclaimed."""
+
+    chunks: int
+    vectors: int

@@ -41,7 +41,8 @@ class HashingEncoder:
         if prompt == "passage":
             self.encoded += texts
         return [
-            self._fit(np.asarray(list(map(_hash, WORD.findall(t.lower()))), np.int32), keep) for t in texts
+            self._fit(np.asarray(list(map(hash_word, WORD.findall(t.lower()))), np.int32), keep)
+            for t in texts
         ]
 
     def run(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
@@ -61,7 +62,7 @@ class HashingEncoder:
         return row
 
 
-def _hash(word: str) -> int:
+def hash_word(word: str) -> int:
     digest = hashlib.sha256(word.encode()).digest()
     return 2 * digest[0] + digest[1] % 2
 
