@@ -75,7 +75,8 @@ class Builder:
     async def build(self, wanted: Wanted) -> bool:
         """Seal what an index holds, and go on from there. False when the release is not ready for it."""
         try:
-            index = await self._sealable(wanted)
+            if (index := await self._sealable(wanted)) is None:
+                return False
             directory = await self._run(self._seal, index, wanted)
             await self._indexes.replace(wanted, await self._run(self._store.open_build, directory))
         except (NotFound, ReleaseIncompleteError):
@@ -89,10 +90,13 @@ class Builder:
         self._stopping.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def _sealable(self, wanted: Wanted) -> CollectionIndex:
-        """The index in service, or, where it lives in memory only, another one loaded from SQL."""
-        index = self._indexes.held()[wanted]
-        if not index.sealable:
+    async def _sealable(self, wanted: Wanted) -> CollectionIndex | None:
+        """The index in service, or, where it lives in memory only, another one loaded from SQL.
+
+        None when it is not searched any more.
+        """
+        index = self._indexes.held().get(wanted)
+        if index is not None and not index.sealable:
             index = self._store.new_index(index.dimension)
             await self._indexes.load(wanted, index)
         return index

@@ -13,7 +13,7 @@ import shutil
 import time
 import uuid
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -63,13 +63,9 @@ class BuildStore:
                 yield directory, manifest
 
     def open(self, origin: BuildOrigin, dimension: int, last_seq: int) -> CollectionIndex | None:
-        """The index of the newest good build that is not ahead of the collection; None when there is none.
-
-        A build may be ahead after an older database was put back.
-        """
+        """The index of the newest good build that is not ahead of `last_seq`; None without one."""
         for directory, manifest in self.builds(origin):
             if manifest.max_seq > last_seq or manifest.dimension != dimension:
-                shutil.rmtree(directory, ignore_errors=True)
                 continue
             try:
                 if manifest.size_bytes <= MAX_CHECKED_BYTES:
@@ -121,17 +117,31 @@ class BuildStore:
     def sweep(self) -> None:
         """Remove what ended processes left behind."""
         for folder in _folders(self._root / LIVE):
-            if folder != self._live and _is_orphan(folder):
+            if folder != self._live and is_orphan(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def collections(self) -> set[int]:
-        """The collections that have builds."""
-        return {int(folder.name) for folder in _folders(self._root) if folder.name.isdigit()}
+    def reached(self) -> dict[Path, tuple[int, int]]:
+        """Each readable build with the collection that it is of and the sequence number that it reached."""
+        found = {}
+        for folder in _folders(self._root):
+            if folder.name.isdigit():
+                for directory in _folders(folder):
+                    with suppress(BuildDamaged):
+                        found[directory] = int(folder.name), read_manifest(directory).max_seq
+        return found
 
-    def remove(self, collection_ids: Collection[int]) -> None:
-        """Remove all builds of collections that are no more."""
-        for collection_id in collection_ids:
-            shutil.rmtree(self._folder(collection_id), ignore_errors=True)
+    def remove_foreign(self, reached: Mapping[Path, tuple[int, int]], last_seqs: Mapping[int, int]) -> None:
+        """Remove builds of collections that are no more, and those that are ahead of their collection.
+
+        reached: as told before SQL was asked for last_seqs, the last sequence number of each collection. A
+        build is ahead when an older database was put back; what it holds was never written to this one.
+        """
+        for directory, (collection_id, max_seq) in reached.items():
+            if max_seq > last_seqs.get(collection_id, -1):
+                logger.warning("the build %s is not of this database's history; it is removed", directory)
+                shutil.rmtree(directory, ignore_errors=True)
+            if collection_id not in last_seqs:
+                shutil.rmtree(directory.parent, ignore_errors=True)
 
     def close(self) -> None:
         """Remove what this process worked in."""
@@ -165,7 +175,7 @@ def _claim(live: Path) -> tuple[Path, IO[str]]:
     return folder, lock
 
 
-def _is_orphan(folder: Path) -> bool:
+def is_orphan(folder: Path) -> bool:
     """Whether no process holds the folder's lock."""
     try:
         with (folder / LOCK).open() as lock:

@@ -24,6 +24,7 @@ from app.services.documents import DocumentService
 from app.services.encoding import Encoding, TextEncoder
 from app.services.ingest import Ingest
 from app.services.keys import KeyService
+from app.services.reclaiming import Reclaimer
 from app.services.releases import ReleaseService
 from app.services.search import SearchService
 from app.settings import Settings
@@ -72,6 +73,7 @@ class Resources:
     answers: AnswerService
     keys: KeyService
     releases: ReleaseService
+    reclaimer: Reclaimer
 
     @property
     def encoding(self) -> Encoding:
@@ -123,10 +125,10 @@ async def _open_builds(settings: Settings, database: Database) -> BuildStore:
     async with database.read() as connection:
         builds = BuildStore(settings.home / BUILDS, await database_id(connection))
     await to_thread.run_sync(builds.sweep)
-    stored = builds.collections()
+    reached = await to_thread.run_sync(builds.reached)
     async with database.read() as connection:
-        gone = stored - {collection.id for collection in await all_collections(connection)}
-    await to_thread.run_sync(builds.remove, gone)
+        last_seqs = {collection.id: collection.last_seq for collection in await all_collections(connection)}
+    await to_thread.run_sync(builds.remove_foreign, reached, last_seqs)
     return builds
 
 
@@ -163,6 +165,7 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         answers=AnswerService(search, collections, models.answerer, settings),
         keys=KeyService(database),
         releases=ReleaseService(database, encoders, indexes),
+        reclaimer=Reclaimer(database),
     )
 
 

@@ -132,6 +132,15 @@ def test_folder_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(
 
 def test_builds_of_deleted_collections_are_removed(store: BuildStore, origin: BuildOrigin) -> None:
     build = seal(store, origin, 5)
-    assert store.collections() == {1}
-    store.remove([1])
-    assert not build.exists()
+    store.remove_foreign(store.reached(), {1: 5})
+    assert build.exists()
+    store.remove_foreign(store.reached(), {2: 9})
+    assert not build.parent.exists()
+
+
+def test_build_that_an_older_database_never_reached_is_removed(
+    store: BuildStore, origin: BuildOrigin
+) -> None:
+    old, new = seal(store, origin, 5), seal(store, origin, 12)
+    store.remove_foreign(store.reached(), {1: 8})
+    assert (old.exists(), new.exists()) == (True, False)
