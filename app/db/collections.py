@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.models import Collection, Document
 from app.services.types import CollectionInfo, CollectionSettings
 from embeddings.errors import NotFound
+from retrieval.types import Fusion
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ _COLUMNS = (
     Collection.chunk_max_tokens,
     Collection.chunk_overlap_tokens,
     Collection.refusal_threshold,
+    Collection.fusion,
     Collection.last_seq,
     Collection.created_at,
     Collection.updated_at,
@@ -103,7 +106,8 @@ def to_reference(row: Row[*tuple[Any, ...]]) -> CollectionRef:
 
 
 def _settings(row: Row[*tuple[Any, ...]]) -> CollectionSettings:
-    return CollectionSettings(row.chunk_max_tokens, row.chunk_overlap_tokens, row.refusal_threshold)
+    fusion = None if row.fusion is None else msgspec.convert(row.fusion, Fusion)
+    return CollectionSettings(row.chunk_max_tokens, row.chunk_overlap_tokens, row.refusal_threshold, fusion)
 
 
 def no_such_collection(name: str) -> NotFound:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Function, Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.models import Chunk, Document, DocumentVersion
@@ -14,11 +14,11 @@ async def hydrate(
 ) -> dict[int, Row[*tuple[Any, ...]]]:
     """Chunk id to row, for the chunks that exist: span, text of the span, and the document as it stands."""
     chunk_ids = [chunk.chunk_id for chunk in ranked.chunks]
-    # SQLite and PostgreSQL both count code points in substr, from 1.
-    text = func.substr(DocumentVersion.text, Chunk.start + 1, Chunk.end - Chunk.start).label("text")
+    text = _span(Chunk.start, Chunk.end).label("text")
     statement = (
         select(
             Chunk.id,
+            Chunk.ordinal,
             Chunk.start,
             Chunk.end,
             Chunk.page,
@@ -35,3 +35,19 @@ async def hydrate(
         .where(Document.collection_id == collection_id, Chunk.id.in_(chunk_ids))
     )
     return {row.id: row for row in await connection.execute(statement)}
+
+
+async def read_span(connection: AsyncConnection, chunk_id: int, start: int, end: int) -> str | None:
+    """text[start:end] of the document version that a chunk was cut from; None when the chunk is gone."""
+    statement = (
+        select(_span(start, end))
+        .join_from(Chunk, Document, Chunk.document_id == Document.id)
+        .join(DocumentVersion, DocumentVersion.document_id == Document.id)
+        .where(DocumentVersion.version == Document.version, Chunk.id == chunk_id)
+    )
+    return (await connection.execute(statement)).scalar_one_or_none()
+
+
+def _span(start: Any, end: Any) -> Function[str]:
+    # SQLite and PostgreSQL both count code points in substr, from 1.
+    return func.substr(DocumentVersion.text, start + 1, end - start)

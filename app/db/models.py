@@ -76,6 +76,8 @@ class Collection(Model):
     chunk_overlap_tokens: Mapped[int]
     refusal_threshold: Mapped[float | None]
     last_seq: Mapped[int] = mapped_column(default=0)
+    # How hybrid search joins its sides: the fields of `retrieval.types.Fusion`; None: the default.
+    fusion: Mapped[dict[str, Any] | None]
     # The release in service; no foreign key, because the two tables would need each other to exist first.
     release_id: Mapped[int | None]
     created_at: Mapped[datetime]

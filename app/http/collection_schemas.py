@@ -10,6 +10,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from app.http.search_schemas import FusionFields
 from app.services.types import CollectionSettings
 
 
@@ -29,10 +30,16 @@ class ChunkingFields(Struct, frozen=True, forbid_unknown_fields=True):
             description="Probability from 0 to 1 below which an answer is withheld; null: the decoder's own"
         ),
     ] = UNSET
+    fusion: Annotated[
+        FusionFields | UnsetType | None,
+        Meta(description="Of hybrid searches that name none; null: evidence, with full trust in both sides"),
+    ] = UNSET
 
     def applied_to(self, settings: CollectionSettings) -> CollectionSettings:
         """The settings with the given fields changed."""
         given = {name: getattr(self, name) for name in self.__struct_fields__}
+        if isinstance(self.fusion, FusionFields):
+            given["fusion"] = self.fusion.to_fusion()
         return replace(settings, **{name: value for name, value in given.items() if value is not UNSET})
 
 
@@ -50,11 +57,12 @@ class CollectionChange(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SettingsReply(Struct, frozen=True):
-    """How a collection is chunked and answered from."""
+    """How a collection is chunked, searched and answered from."""
 
     chunk_max_tokens: int
     chunk_overlap_tokens: int
     refusal_threshold: float | None
+    fusion: FusionFields | None
 
 
 class CollectionReply(Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.services.types import Hit, SearchInput, SearchOutput
-from retrieval.types import SearchMode
+from retrieval.types import Fusion, FusionMethod, FusionWeights, Normalisation, SearchMode
 
 Filter = Annotated[
     dict[str, Any] | None,
@@ -24,6 +24,29 @@ Start = Annotated[int, Meta(description="First code point, counted from 0", exam
 End = Annotated[int, Meta(description="One past the last code point", examples=[168])]
 
 
+class FusionFields(Struct, frozen=True, forbid_unknown_fields=True):
+    """How hybrid mode joins its sides. Each method reads its own parameters."""
+
+    method: Annotated[
+        FusionMethod,
+        Meta(
+            description="evidence weighs scores by the query, rrf adds reciprocal ranks, convex adds scores"
+        ),
+    ] = FusionMethod.EVIDENCE
+    k: Annotated[int, Meta(description="rrf: damping in ranks, from 1 to 10000")] = 60
+    alpha: Annotated[float, Meta(description="convex: the dense side's share, from 0 to 1")] = 0.5
+    normalisation: Annotated[
+        Normalisation, Meta(description="convex: what a score counts from, the least possible or the worst")
+    ] = Normalisation.THEORETICAL_MIN
+    dense_trust: Annotated[float, Meta(description="evidence: what the dense side counts, from 0 to 1")] = 1.0
+    lexical_trust: Annotated[float, Meta(description="evidence: what words count, from 0 to 1")] = 1.0
+
+    def to_fusion(self) -> Fusion:
+        """The same for the service."""
+        trusts = self.dense_trust, self.lexical_trust
+        return Fusion(self.method, self.k, self.alpha, self.normalisation, *trusts)
+
+
 class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """A query to a collection."""
 
@@ -37,10 +60,32 @@ class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
     offset: Annotated[int, Meta(description="How many of the best hits to skip")] = 0
     filter: Filter = None
     explain: Annotated[bool, Meta(description="Give every score and rank that led to a hit")] = False
+    fusion: Annotated[
+        FusionFields | None, Meta(description="In hybrid mode; the collection's unless given")
+    ] = None
+    diversity: Annotated[
+        float, Meta(description="0 ranks by score alone; up to 1, hits that repeat those above go down")
+    ] = 0.0
+    min_score: Annotated[
+        float | None, Meta(description="Leave out hits of a lower score, in the unit of mode and fusion")
+    ] = None
+    merge_neighbours: Annotated[
+        bool, Meta(description="Make one hit of chunks that overlap or follow one another in a document")
+    ] = False
 
     def to_input(self) -> SearchInput:
         """The same for the service."""
-        return SearchInput(self.query, self.mode, self.limit, self.offset, self.filter)
+        return SearchInput(
+            self.query,
+            self.mode,
+            self.limit,
+            self.offset,
+            self.filter,
+            None if self.fusion is None else self.fusion.to_fusion(),
+            self.diversity,
+            self.min_score,
+            self.merge_neighbours,
+        )
 
 
 class Explanation(Struct, frozen=True):
@@ -99,11 +144,16 @@ class HitReply(Struct, frozen=True):
 
 
 class FusionReply(Struct, frozen=True):
-    """How far each side was trusted for this query, from 0 to 1, and why."""
+    """How the sides were joined; what each counted in this query, from 0 to 1, and why."""
 
+    method: FusionMethod
     dense_weight: float
     lexical_weight: float
     reasons: list[str]
+
+
+def _fusion_reply(weights: FusionWeights) -> FusionReply:
+    return FusionReply(weights.method, weights.dense, weights.lexical, list(weights.reasons))
 
 
 class SearchReply(Struct, frozen=True):
@@ -112,6 +162,7 @@ class SearchReply(Struct, frozen=True):
     query: str
     mode: SearchMode
     took_ms: float
+    release: Annotated[int, Meta(description="Number of the collection's release that was searched")]
     query_truncated: Annotated[
         bool, Meta(description="The query is too long for the encoder: dense search saw only its beginning")
     ]
@@ -122,6 +173,14 @@ class SearchReply(Struct, frozen=True):
     def of(cls, output: SearchOutput, explain: bool) -> "SearchReply":
         """The reply for what the service found."""
         weights = output.weights
-        fusion = FusionReply(weights.dense, weights.lexical, list(weights.reasons)) if weights else UNSET
+        fusion = _fusion_reply(weights) if weights else UNSET
         hits = [HitReply.of(hit, explain) for hit in output.hits]
-        return cls(output.query, output.mode, output.took_ms, output.query_truncated, hits, fusion)
+        return cls(
+            query=output.query,
+            mode=output.mode,
+            took_ms=output.took_ms,
+            release=output.release,
+            query_truncated=output.query_truncated,
+            hits=hits,
+            fusion=fusion,
+        )

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +17,7 @@ from app.encoders import Encoders, OpenEncoder
 from app.services.release_types import Release, ReleaseState, chunking_name
 from app.services.types import CollectionInfo, CollectionSettings
 from embeddings.errors import Conflict, InvalidInput
+from retrieval.fusion import check_fusion
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # A shorter chunk says too little to be found by meaning.
@@ -102,6 +104,8 @@ def check_settings(settings: CollectionSettings, encoder: OpenEncoder) -> None:
     threshold = settings.refusal_threshold
     if threshold is not None:
         _check_range("refusal_threshold", threshold, 0, 1)
+    if settings.fusion is not None:
+        check_fusion(settings.fusion, "settings.fusion")
 
 
 def chunk_sizes(settings: CollectionSettings) -> tuple[int, int]:
@@ -133,11 +137,12 @@ async def _refuse_documents(connection: AsyncConnection, collection: CollectionR
         )
 
 
-def _columns(settings: CollectionSettings) -> dict[str, float | None]:
+def _columns(settings: CollectionSettings) -> dict[str, Any]:
     return {
         "chunk_max_tokens": settings.chunk_max_tokens,
         "chunk_overlap_tokens": settings.chunk_overlap_tokens,
         "refusal_threshold": settings.refusal_threshold,
+        "fusion": msgspec.to_builtins(settings.fusion),
     }
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 from anyio import to_thread
 from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
-from app.db.hydration import hydrate
+from app.db.hydration import hydrate, read_span
 from app.indexes import Indexes, Served
 from app.services.encoding import Encoding
+from app.services.merging import Passage, merge_neighbours
 from app.services.metadata import check_text
 from app.services.types import Hit, HitScores, SearchInput, SearchOutput
 from app.settings import Settings
@@ -23,6 +25,8 @@ from retrieval.types import RankedChunk, RankedList, SearchMode
 # Hits that may be skipped; deeper paging is reading the collection, for which the list of documents is
 # better.
 MAX_OFFSET = 10_000
+# Neighbours are looked for among at least twice as many chunks as hits are wanted, and at most among these.
+MAX_MERGED_CHUNKS = 16_384
 
 _Rows = Mapping[int, Row[*tuple[Any, ...]]]
 
@@ -54,14 +58,41 @@ class SearchService:
         self._check(wanted)
         filter_ = None if wanted.filter is None else parse_filter(wanted.filter)
         request = SearchRequest(
-            wanted.query, mode=wanted.mode, limit=wanted.limit, offset=wanted.offset, filter=filter_
+            wanted.query,
+            mode=wanted.mode,
+            limit=wanted.limit,
+            offset=wanted.offset,
+            filter=filter_,
+            fusion=wanted.fusion,
+            diversity=wanted.diversity,
+            min_score=wanted.min_score,
         )
-        found = await self._find(collection, request)
-        hits = tuple(_hit(chunk, found.rows[chunk.chunk_id]) for chunk in found.ranked.chunks)
+        if wanted.merge_neighbours:
+            found, hits = await self._find_merged(collection, request)
+        else:
+            found = await self._find(collection, request)
+            hits = tuple(_hit(chunk, found.rows[chunk.chunk_id]) for chunk in found.ranked.chunks)
         took_ms = (time.perf_counter() - started) * 1000
         return SearchOutput(
             wanted.query, wanted.mode, hits, found.ranked.weights, took_ms, found.truncated, found.release
         )
+
+    async def _find_merged(self, collection: str, request: SearchRequest) -> tuple[_Found, tuple[Hit, ...]]:
+        """As many chunks as make a full page of passages, and that page."""
+        wanted = request.offset + request.limit
+        depth = 2 * wanted
+        while True:
+            found = await self._find(collection, replace(request, offset=0, limit=depth))
+            passages = merge_neighbours(found.ranked.chunks, found.rows, wanted)
+            exhausted = len(found.ranked.chunks) < depth or depth >= MAX_MERGED_CHUNKS
+            if len(passages) == wanted or exhausted:
+                break
+            depth *= 2
+        async with self._database.read() as connection:
+            hits = [
+                await _merged_hit(connection, passage, found.rows) for passage in passages[request.offset :]
+            ]
+        return found, tuple(hits)
 
     async def _find(self, collection: str, request: SearchRequest) -> _Found:
         """Encode the query, rank, and read the hits, all of one release.
@@ -89,6 +120,7 @@ class SearchService:
         """
         if request.filter is not None:
             await to_thread.run_sync(served.index.check_fields, request.filter)
+        request = _fused_as_set(request, served)
         ranked = await to_thread.run_sync(served.index.search, request)
         async with self._database.read() as connection:
             rows = await hydrate(connection, served.collection.id, ranked)
@@ -97,7 +129,7 @@ class SearchService:
         async with self._indexes.standing_still(served.collection.name) as (connection, present):
             if present.encoding is not served.encoding:
                 return None
-            ranked = await to_thread.run_sync(present.index.search, request)
+            ranked = await to_thread.run_sync(present.index.search, _fused_as_set(request, present))
             rows = await hydrate(connection, present.collection.id, ranked)
             return _Found(ranked, rows, present.release.number)
 
@@ -122,6 +154,30 @@ async def _encoded(request: SearchRequest, encoding: Encoding) -> tuple[SearchRe
         return request, False
     encoded = await encoding.query(request.query)
     return replace(request, vector=encoded.vector, coverage=encoded.coverage), encoded.truncated
+
+
+def _fused_as_set(request: SearchRequest, served: Served) -> SearchRequest:
+    """The request with the collection's fusion, unless it names its own."""
+    return request if request.fusion else replace(request, fusion=served.collection.settings.fusion)
+
+
+async def _merged_hit(connection: AsyncConnection, passage: Passage, rows: _Rows) -> Hit:
+    """The hit of a passage; of its best chunk alone when the document has changed since it was ranked."""
+    alone = _hit(passage.best, rows[passage.best.chunk_id])
+    if passage.first == passage.last:
+        return alone
+    text = await read_span(connection, passage.best.chunk_id, passage.start, passage.end)
+    if text is None:
+        return alone
+    opening = passage.opening
+    return replace(
+        alone,
+        start=passage.start,
+        end=passage.end,
+        text=text,
+        page=opening.page,
+        heading_path=tuple(opening.heading_path),
+    )
 
 
 def _invalid(field: str, found: str, expected: str) -> InvalidInput:

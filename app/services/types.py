@@ -9,7 +9,7 @@ from typing import Any
 from embeddings.errors import FootnoteError
 from generation.sampling import SamplingSettings
 from generation.types import Answer, CitationFound, MessageDelta
-from retrieval.types import FusionWeights, SearchMode, SideScore
+from retrieval.types import Fusion, FusionWeights, SearchMode, SideScore
 
 
 class Scope(StrEnum):
@@ -36,16 +36,17 @@ class ItemStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CollectionSettings:
-    """How a collection is chunked and answered from.
+    """How a collection is chunked, searched and answered from.
 
     chunk_max_tokens, chunk_overlap_tokens: in the encoder's tokens, of the release in service.
     refusal_threshold: probability in [0, 1] below which the decoder's answer is withheld; None: the
-    decoder's own.
+    decoder's own. fusion: of hybrid searches that name none; None: evidence, with full trust.
     """
 
     chunk_max_tokens: int = 200
     chunk_overlap_tokens: int = 30
     refusal_threshold: float | None = None
+    fusion: Fusion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +165,23 @@ class OriginalFile:
 
 @dataclass(frozen=True, slots=True)
 class SearchInput:
-    """A question to a collection. filter: the JSON object of the filter language; None: every document."""
+    """A question to a collection.
+
+    filter: the JSON object of the filter language; None: every document. fusion: None: the collection's.
+    diversity: 0 ranks by score alone, 1 by difference from the hits above alone.
+    min_score: hits of a lower score are left out. merge_neighbours: chunks of one document that overlap or
+    follow one another become one hit; limit and offset count such hits.
+    """
 
     query: str
     mode: SearchMode = SearchMode.HYBRID
     limit: int = 10
     offset: int = 0
     filter: object | None = None
+    fusion: Fusion | None = None
+    diversity: float = 0.0
+    min_score: float | None = None
+    merge_neighbours: bool = False
 
 
 @dataclass(frozen=True, slots=True)

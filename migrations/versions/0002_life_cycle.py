@@ -23,6 +23,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("documents", "outline")
+    op.drop_column("collections", "fusion")
     op.drop_column("collections", "release_id")
     for table in ("idempotency_keys", "golden_queries", "releases", "deletions", "identity"):
         op.drop_table(table)
@@ -76,6 +77,7 @@ def _make_releases() -> None:
     )
     # Not in batch mode, which copies the table and drops the old one: that would cascade to all documents.
     op.add_column("collections", sa.Column("release_id", sa.Integer(), nullable=True))
+    op.add_column("collections", sa.Column("fusion", sa.JSON(), nullable=True))
     op.add_column("documents", sa.Column("outline", sa.JSON(), nullable=True))
     _fill_releases()
 
