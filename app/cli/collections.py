@@ -8,6 +8,7 @@ from app.cli.output import AsJson, print_fields, print_json, print_table
 from app.cli.session import run_with_resources
 
 if TYPE_CHECKING:
+    from app.resources import Resources
     from app.services.types import CollectionInfo
 
 commands = typer.Typer(no_args_is_help=True, help="Sets of documents that are searched together.")
@@ -62,7 +63,12 @@ def delete_collection(
     """Delete a collection with all its documents."""
     if not yes:
         typer.confirm(f"Delete the collection {name} with all its documents?", abort=True)
-    run_with_resources(lambda r: r.collections.delete(name))
+
+    async def delete(resources: "Resources") -> None:
+        await resources.collections.delete(name)
+        await resources.reclaimer.finish()
+
+    run_with_resources(delete)
     typer.echo(f"Deleted the collection {name}.")
 
 

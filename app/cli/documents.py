@@ -1,6 +1,6 @@
 """`footnote documents`: list, show, read, delete."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,9 @@ from app.cli.arguments import CollectionOption, FilterOption, parse_filter_optio
 from app.cli.output import AsJson, one_line, print_fields, print_json, print_table, printable
 from app.cli.session import run_with_resources
 from embeddings.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from app.resources import Resources
 
 commands = typer.Typer(no_args_is_help=True, help="The documents of a collection.")
 
@@ -80,11 +83,14 @@ def delete_documents(
             found="both" if ids else "neither",
             expected="ids, or --filter with a JSON object",
         )
-    if ids:
-        deleted = run_with_resources(lambda r: r.documents.delete_where(collection, ids=ids))
-    else:
-        chosen = parse_filter_option(where)
-        deleted = run_with_resources(lambda r: r.documents.delete_where(collection, filter=chosen))
+    chosen = None if ids else parse_filter_option(where)
+
+    async def delete(resources: "Resources") -> int:
+        count = await resources.documents.delete_where(collection, ids=ids or None, filter=chosen)
+        await resources.reclaimer.finish()
+        return count
+
+    deleted = run_with_resources(delete)
     if as_json:
         print_json({"deleted": deleted})
     else:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -90,11 +90,20 @@ async def _open(startup: Startup) -> "AsyncIterator[Resources]":
             typer.echo(f"Admin key, shown this once: {first_key.token}")
         seconds = time.perf_counter() - startup.began
         typer.echo(f"Footnote is ready at {startup.address} after {seconds:.1f} s; the API is at /schema")
-        building = asyncio.create_task(resources.builder.run())
+        background = [
+            asyncio.create_task(work()) for work in (resources.builder.run, resources.reclaimer.run)
+        ]
         try:
             yield resources
         finally:
-            building.cancel()
+            await _stop(background)
+
+
+async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel the tasks and wait until they have let go of the database."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _load_guide(resources: "Resources") -> None:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import Row, Select, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.models import Collection, Document
+from app.db.marks import standing
+from app.db.models import Collection, Document, GoldenQuery, Release
 from app.services.types import CollectionInfo, CollectionSettings
 from embeddings.errors import NotFound
 from retrieval.types import Fusion
@@ -36,11 +37,13 @@ _COLUMNS = (
     Collection.created_at,
     Collection.updated_at,
 )
+_EXISTS = Collection.deleted_at.is_(None)
 
 
 async def find_collection(connection: AsyncConnection, name: str) -> CollectionRef:
     """The collection of this name. Raises NotFound."""
-    row = (await connection.execute(select(*_COLUMNS).where(Collection.name == name))).one_or_none()
+    statement = select(*_COLUMNS).where(Collection.name == name, _EXISTS)
+    row = (await connection.execute(statement)).one_or_none()
     if row is None:
         raise no_such_collection(name)
     return to_reference(row)
@@ -50,7 +53,8 @@ async def present_state(connection: AsyncConnection, collection: CollectionRef) 
     """The same collection as this connection sees it. Raises NotFound, also when another took over the
     name.
     """
-    row = (await connection.execute(select(*_COLUMNS).where(Collection.id == collection.id))).one_or_none()
+    statement = select(*_COLUMNS).where(Collection.id == collection.id, _EXISTS)
+    row = (await connection.execute(statement)).one_or_none()
     if row is None:
         raise no_such_collection(collection.name)
     return to_reference(row)
@@ -66,7 +70,7 @@ async def last_seq_of(connection: AsyncConnection, collection_id: int) -> int:
 
 async def all_collections(connection: AsyncConnection) -> Sequence[CollectionRef]:
     """Every collection, in the order of their making."""
-    rows = await connection.execute(select(*_COLUMNS).order_by(Collection.id))
+    rows = await connection.execute(select(*_COLUMNS).where(_EXISTS).order_by(Collection.id))
     return [to_reference(row) for row in rows]
 
 
@@ -77,7 +81,7 @@ async def next_seq(connection: AsyncConnection, collection: CollectionRef, count
     """
     statement = (
         update(Collection)
-        .where(Collection.id == collection.id)
+        .where(Collection.id == collection.id, _EXISTS)
         .values(last_seq=Collection.last_seq + count, updated_at=datetime.now(UTC))
         .returning(Collection.last_seq)
     )
@@ -85,6 +89,15 @@ async def next_seq(connection: AsyncConnection, collection: CollectionRef, count
     if seq is None:
         raise no_such_collection(collection.name)
     return seq
+
+
+async def hide_collection(connection: AsyncConnection, collection: CollectionRef) -> None:
+    """Delete a collection for everybody at once. Its rows go later, in the background; its name is free."""
+    for table in (Release, GoldenQuery):
+        await connection.execute(delete(table).where(table.collection_id == collection.id))
+    # No collection can be given a name with a slash.
+    values = {"deleted_at": datetime.now(UTC), "name": f"deleted/{collection.id}", "release_id": None}
+    await connection.execute(update(Collection).where(Collection.id == collection.id).values(values))
 
 
 async def describe_collections(
@@ -124,7 +137,8 @@ def no_such_collection(name: str) -> NotFound:
 def _counted() -> Select[*tuple[Any, ...]]:
     documents = func.count(Document.id).label("documents")
     chunks = func.coalesce(func.sum(Document.chunk_count), 0).label("chunks")
-    joined = select(*_COLUMNS, documents, chunks).outerjoin(Document, Document.collection_id == Collection.id)
+    owned = and_(Document.collection_id == Collection.id, standing())
+    joined = select(*_COLUMNS, documents, chunks).outerjoin(Document, owned).where(_EXISTS)
     return joined.group_by(Collection.id).order_by(Collection.name)
 
 

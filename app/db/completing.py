@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.documents import pack_vector
 from app.db.following import Wanted
+from app.db.marks import standing
 from app.db.models import Chunk, Collection, Document, DocumentVersion, Release, Vector
 from app.services.passages import passage_text
 from retrieval.types import ChunkSpan
@@ -70,7 +71,7 @@ def _lacking(wanted: Wanted) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     encoded = and_(Vector.chunk_id == Chunk.id, Vector.model_id == wanted.model_id)
     uncut = ~select(Chunk.id).where(own).exists()
     unencoded = select(Chunk.id).where(own, ~select(Vector.chunk_id).where(encoded).exists()).exists()
-    return uncut, or_(uncut, unencoded)
+    return uncut, and_(or_(uncut, unencoded), standing())
 
 
 async def read_texts(connection: AsyncConnection, keys: Sequence[int]) -> list[Row[*tuple[Any, ...]]]:

@@ -7,7 +7,9 @@ from typing import Any
 from sqlalchemy import Row, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.deletions import marked_keys
 from app.db.documents import unpack_vector
+from app.db.marks import standing
 from app.db.models import Chunk, Document, DocumentVersion, Tombstone, Vector
 from app.services.passages import passage_text
 from embeddings.errors import Overloaded
@@ -96,10 +98,12 @@ class ChangeReader:
         statement = select(Tombstone.document_key).where(
             Tombstone.collection_id == self._wanted.collection_id, Tombstone.seq.between(first, last)
         )
-        return frozenset((await self._connection.execute(statement)).scalars())
+        buried = frozenset((await self._connection.execute(statement)).scalars())
+        return buried | await marked_keys(self._connection, self._wanted.collection_id, first, last)
 
     def _changed(self, first: int, last: int) -> tuple[Any, ...]:
-        return (Document.collection_id == self._wanted.collection_id, Document.seq.between(first, last))
+        own = Document.collection_id == self._wanted.collection_id
+        return (own, Document.seq.between(first, last), standing())
 
 
 def _ranges(rows: Sequence[Any], first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Function, Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.marks import standing
 from app.db.models import Chunk, Document, DocumentVersion
 from retrieval.types import RankedList
 
@@ -32,7 +33,7 @@ async def hydrate(
         .join_from(Chunk, Document, Chunk.document_id == Document.id)
         .join(DocumentVersion, DocumentVersion.document_id == Document.id)
         .where(DocumentVersion.version == Document.version)
-        .where(Document.collection_id == collection_id, Chunk.id.in_(chunk_ids))
+        .where(Document.collection_id == collection_id, Chunk.id.in_(chunk_ids), standing())
     )
     return {row.id: row for row in await connection.execute(statement)}
 

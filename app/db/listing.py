@@ -6,6 +6,7 @@ from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.collections import CollectionRef
+from app.db.marks import standing
 from app.db.models import Document, DocumentVersion
 from app.services.types import DocumentInfo
 from embeddings.errors import NotFound
@@ -70,14 +71,6 @@ async def find_original(
     return await _find_version(connection, collection, external_id, version, columns)
 
 
-async def iterate_metadata(
-    connection: AsyncConnection, collection: CollectionRef
-) -> list[Row[*tuple[Any, ...]]]:
-    """`external_id` and `meta` of every document."""
-    columns = select(Document.external_id, Document.meta)
-    return list((await connection.execute(columns.where(Document.collection_id == collection.id))).all())
-
-
 def no_such_document(collection: CollectionRef, external_id: str) -> NotFound:
     """The error for an id that no document of the collection has."""
     return NotFound(
@@ -91,7 +84,7 @@ def no_such_document(collection: CollectionRef, external_id: str) -> NotFound:
 
 def _documents(collection: CollectionRef) -> Select[*tuple[Any, ...]]:
     joined = select(*_INFO).join_from(Document, DocumentVersion, _CURRENT)
-    return joined.where(Document.collection_id == collection.id)
+    return joined.where(Document.collection_id == collection.id, standing())
 
 
 async def _find_version(
@@ -107,7 +100,7 @@ async def _find_version(
         select(*columns)
         .join_from(DocumentVersion, Document, DocumentVersion.document_id == Document.id)
         .where(Document.collection_id == collection.id, Document.external_id == external_id)
-        .where(DocumentVersion.version == wanted)
+        .where(DocumentVersion.version == wanted, standing())
     )
     row = (await connection.execute(statement)).one_or_none()
     if row is None:

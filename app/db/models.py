@@ -3,9 +3,10 @@
     collections ─┬─ documents ─┬─ document_versions   text and original of each version
                  │             └─ chunks ── vectors   of the current version only
                  ├─ tombstones                        what was deleted, for the indexes that follow
-                 ├─ deletions                         mass deletes that wait to be carried out row by row
+                 ├─ deletions ── deletion_pages       mass deletes that wait to be carried out row by row
                  ├─ releases                          what the collection serves, served and may serve
                  └─ golden_queries                    questions whose right documents are known
+    jobs ── job_items
     idempotency_keys
     api_keys
     identity                                          which database this is
@@ -65,7 +66,11 @@ class Model(DeclarativeBase):
 
 
 class Collection(Model):
-    """last_seq: number of the latest write; 0 before the first."""
+    """last_seq: number of the latest write; 0 before the first.
+
+    deleted_at: set when it was deleted; then its name is free, nobody sees it, and its rows go in the
+    background.
+    """
 
     __tablename__ = "collections"
     __table_args__ = (NEVER_REUSE_IDS,)
@@ -80,6 +85,7 @@ class Collection(Model):
     fusion: Mapped[dict[str, Any] | None]
     # The release in service; no foreign key, because the two tables would need each other to exist first.
     release_id: Mapped[int | None]
+    deleted_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -187,10 +193,7 @@ class Tombstone(Model):
 
 
 class Deletion(Model):
-    """Documents that a mass delete took away at `seq`; their rows go later, in the background.
-
-    document_keys: little-endian int64, ascending.
-    """
+    """Documents that a mass delete took away at `seq`; their rows go later, in the background."""
 
     __tablename__ = "deletions"
     __table_args__ = (Index("ix_deletions_seq", "collection_id", "seq"), NEVER_REUSE_IDS)
@@ -198,8 +201,22 @@ class Deletion(Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     seq: Mapped[int]
-    document_keys: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
+
+
+class DeletionPage(Model):
+    """Which of the documents with keys from 256 * page on a deletion took away.
+
+    marks: 256 bytes, 1 where it did. So a million documents are marked in 4,000 rows, and SQL can ask for
+    one.
+    """
+
+    __tablename__ = "deletion_pages"
+    __table_args__ = (Index("ix_deletion_pages_deletion_id", "deletion_id"), {"sqlite_with_rowid": False})
+
+    page: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    deletion_id: Mapped[int] = mapped_column(ForeignKey("deletions.id", ondelete="CASCADE"), primary_key=True)
+    marks: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Release(Model):
@@ -262,6 +279,49 @@ class Identity(Model):
 
     database_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     created_at: Mapped[datetime]
+
+
+class Job(Model):
+    """Long work that a worker process does.
+
+    collection: its name; a job outlives it. input: what the kind needs to know. attempt: 1, and one more for
+    each resume or retry; what belongs to an older attempt changes nothing any more. starts: of this attempt
+    since it last got on, so that work which ends its worker again and again is given up.
+    progress: done, total, what, eta_s. error: code, message and what else a failure tells.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state", "state"),)
+
+    id: Mapped[str] = mapped_column(String(20), primary_key=True)
+    kind: Mapped[str]
+    collection: Mapped[str | None]
+    input: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    attempt: Mapped[int]
+    starts: Mapped[int]
+    progress: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class JobItem(Model):
+    """One file of a job. path: of the upload, relative to the home folder. starts: as in jobs."""
+
+    __tablename__ = "job_items"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    media_type: Mapped[str | None]
+    path: Mapped[str]
+    state: Mapped[str]
+    starts: Mapped[int]
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
 
 
 class ApiKey(Model):

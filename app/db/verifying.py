@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.documents import unpack_vector
 from app.db.following import Wanted
+from app.db.marks import standing
 from app.db.models import Chunk, Document, DocumentVersion, Vector
 
 # Vectors held at once: 12 MB at 384 dimensions in float32.
@@ -40,7 +41,7 @@ class SampledChunk:
 async def count_stored(connection: AsyncConnection, wanted: Wanted) -> StoredCounts:
     """Count what the release has in SQL."""
     own = _own(wanted)
-    documents = select(func.count()).where(Document.collection_id == wanted.collection_id)
+    documents = select(func.count()).where(Document.collection_id == wanted.collection_id, standing())
     chunks = select(func.count(), func.count(Chunk.document_id.distinct())).select_from(Chunk)
     count, cut = (await connection.execute(chunks.join(Document).where(*own))).one()
     vectors = select(func.count()).select_from(Vector).join(Chunk).join(Document)
@@ -91,4 +92,4 @@ def _stacked(rows: Sequence[Row[*tuple[Any, ...]]]) -> NDArray[np.float32]:
 
 
 def _own(wanted: Wanted) -> tuple[ColumnElement[bool], ...]:
-    return Document.collection_id == wanted.collection_id, Chunk.chunking == wanted.chunking
+    return Document.collection_id == wanted.collection_id, Chunk.chunking == wanted.chunking, standing()

@@ -12,8 +12,11 @@ from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.collections import CollectionRef, next_seq
-from app.db.documents import DocumentRow, Stored, hash_id, pack_vector, parts_of, rows_of, unchanged
+from app.db.deletions import bury_marked
+from app.db.documents import DocumentRow, Stored, pack_vector, rows_with_deleted, unchanged
 from app.db.models import Chunk, Document, DocumentVersion, Tombstone, Vector
+from app.db.parts import parts_of
+from app.db.tombstones import hash_id
 from app.services.types import ItemStatus
 
 _Standing = Mapping[str, Row[*tuple[Any, ...]]]
@@ -57,7 +60,10 @@ async def write_documents(
 async def _write(
     connection: AsyncConnection, collection: CollectionRef, given: Sequence[DocumentRow]
 ) -> dict[str, Stored]:
-    standing = {row.external_id: row for row in await rows_of(connection, collection.id, _ids(given))}
+    rows = await rows_with_deleted(connection, collection.id, _ids(given))
+    if deleted := [row.id for row in rows if row.deleted]:
+        await bury_marked(connection, collection.id, deleted)
+    standing = {row.external_id: row for row in rows if not row.deleted}
     changes = await _plan(connection, collection, given, standing)
     await _replace([change for change in changes if change.key is not None], connection)
     new = await _insert([change for change in changes if change.key is None], connection, collection)

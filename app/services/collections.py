@@ -5,12 +5,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.collections import CollectionRef, describe_collections, find_collection, no_such_collection
+from app.db.collections import (
+    CollectionRef,
+    describe_collections,
+    find_collection,
+    hide_collection,
+    no_such_collection,
+)
 from app.db.engine import Database
+from app.db.marks import standing
 from app.db.models import Collection, Document
 from app.db.releases import add_release, change_release, find_served
 from app.encoders import Encoders, OpenEncoder
@@ -74,10 +81,12 @@ class CollectionService:
         return info
 
     async def delete(self, name: str) -> None:
-        """Delete the collection with all its documents, versions, originals and vectors. Raises NotFound."""
+        """Delete the collection with all its documents, versions, originals and vectors. Raises NotFound.
+
+        It is gone for everybody when this returns; its rows are removed in the background.
+        """
         async with self._database.write() as connection:
-            collection = await find_collection(connection, name)
-            await connection.execute(delete(Collection).where(Collection.id == collection.id))
+            await hide_collection(connection, await find_collection(connection, name))
 
     async def list(self) -> tuple[CollectionInfo, ...]:
         """Every collection, by name."""
@@ -125,7 +134,7 @@ def _rechunked(release: Release, settings: CollectionSettings) -> dict[str, Any]
 
 
 async def _refuse_documents(connection: AsyncConnection, collection: CollectionRef) -> None:
-    owned = select(Document.id).where(Document.collection_id == collection.id)
+    owned = select(Document.id).where(Document.collection_id == collection.id, standing())
     if (await connection.execute(owned.limit(1))).first() is not None:
         raise Conflict(
             f"the documents of {collection.name!r} are cut already",

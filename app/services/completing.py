@@ -20,9 +20,9 @@ from app.db.completing import (
     write_chunks,
     write_vectors,
 )
-from app.db.documents import parts_of
 from app.db.engine import Database
 from app.db.following import Wanted
+from app.db.parts import parts_of
 from app.encoders import Encoders, OpenEncoder
 from app.services.outlines import guess_extracted, restore_extracted
 from app.services.release_types import Release

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from anyio import to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.collections import find_collection
-from app.db.documents import delete_documents
+from app.db.collections import find_collection, present_state
+from app.db.documents import delete_documents, delete_keys
 from app.db.engine import Database
 from app.db.listing import (
     find_document,
     find_original,
     find_text,
-    iterate_metadata,
     list_documents,
     no_such_document,
 )
+from app.db.selection import SelectedByFilter, SelectedIds, Selection, select_keys, select_keys_again
 from app.services.drafts import draft_texts
 from app.services.files import draft_files
 from app.services.ingest import Ingest
@@ -30,7 +30,7 @@ from app.services.types import (
 )
 from app.settings import Settings
 from embeddings.errors import InvalidInput, TooLarge
-from retrieval.filters import Filter, matches, parse_filter
+from retrieval.filters import parse_filter
 
 MAX_PAGE = 1000
 
@@ -118,13 +118,18 @@ class DocumentService:
         Ids of no document are no error. Raises NotFound for the collection, and InvalidInput for a bad
         filter, an empty one, or unless exactly one of the two is given.
         """
-        parsed = _parse_selection(ids, filter)
-        async with self._database.write() as connection:
-            owner = await find_collection(connection, collection)
-            if parsed is not None:
-                rows = await iterate_metadata(connection, owner)
-                ids = [row.external_id for row in rows if matches(parsed, row.meta)]
-            return await delete_documents(connection, owner, ids or [])
+        selection = _select(ids, filter)
+        # Found before the write begins, which then checks only what has changed since.
+        async with self._database.read() as connection:
+            seen = await find_collection(connection, collection)
+            keys = await select_keys(connection, seen, selection)
+
+        async def write(connection: AsyncConnection) -> int:
+            owner = await present_state(connection, seen)
+            still = await select_keys_again(connection, owner, selection, keys, seen.last_seq)
+            return await delete_keys(connection, owner, still)
+
+        return await self._database.write_together(write)
 
     async def list(self, collection: str, limit: int = 100, after: str | None = None) -> DocumentPage:
         """A page of the documents, in the order of their ids. Raises NotFound, InvalidInput."""
@@ -150,14 +155,14 @@ class DocumentService:
             )
 
 
-def _parse_selection(ids: Sequence[str] | None, source: object | None) -> Filter | None:
+def _select(ids: Sequence[str] | None, source: object | None) -> Selection:
     if (ids is None) == (source is None):
         found = "neither" if ids is None else "both"
         raise InvalidInput(
             f"found {found} of ids and filter; expected one", field="ids", found=found, expected="one"
         )
     if ids is not None:
-        return None
+        return SelectedIds(tuple(ids))
     if source == {}:
         expected = "at least one condition"
         raise InvalidInput(
@@ -167,7 +172,7 @@ def _parse_selection(ids: Sequence[str] | None, source: object | None) -> Filter
             expected=expected,
             next_step="delete the collection to delete every document",
         )
-    return parse_filter(source)
+    return SelectedByFilter(parse_filter(source))
 
 
 def _check_range(start: int, end: int, length: int) -> None:

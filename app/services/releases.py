@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from app.db.collections import CollectionRef, find_collection
-from app.db.documents import IDS_AT_ONCE
 from app.db.engine import Database
 from app.db.golden import add_golden, list_golden, remove_golden
+from app.db.parts import IDS_AT_ONCE
 from app.db.pruning import delete_chunks, delete_vectors, unused_chunks, unused_vectors
 from app.db.releases import find_release, find_served, list_releases, switch_release
 from app.encoders import Encoders

@@ -25,7 +25,9 @@ def downgrade() -> None:
     op.drop_column("documents", "outline")
     op.drop_column("collections", "fusion")
     op.drop_column("collections", "release_id")
-    for table in ("idempotency_keys", "golden_queries", "releases", "deletions", "identity"):
+    op.drop_column("collections", "deleted_at")
+    tables = ("idempotency_keys", "golden_queries", "releases", "deletion_pages", "deletions", "identity")
+    for table in tables:
         op.drop_table(table)
 
 
@@ -46,13 +48,24 @@ def _make_deletions() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("collection_id", sa.Integer(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
-        sa.Column("document_keys", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         _of_collection("deletions"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deletions")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_deletions_seq", "deletions", ["collection_id", "seq"])
+    name = op.f("fk_deletion_pages_deletion_id_deletions")
+    op.create_table(
+        "deletion_pages",
+        sa.Column("page", sa.Integer(), nullable=False),
+        sa.Column("deletion_id", sa.Integer(), nullable=False),
+        sa.Column("marks", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["deletion_id"], ["deletions.id"], name=name, ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("page", "deletion_id", name=op.f("pk_deletion_pages")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_deletion_pages_deletion_id", "deletion_pages", ["deletion_id"])
+    op.add_column("collections", sa.Column("deleted_at", sa.DateTime(), nullable=True))
 
 
 def _make_releases() -> None:

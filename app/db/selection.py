@@ -1,0 +1,132 @@
+"""Which documents a mass delete means, found without a Python object for each of them."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Select, String, func, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.collections import CollectionRef
+from app.db.deletions import marked_keys
+from app.db.marks import standing
+from app.db.models import Document, Tombstone
+from retrieval.filters import Filter, conditions, matches
+
+# Different combinations of values whose answer is remembered: at most about 30 MB.
+REMEMBERED = 100_000
+# An SQL path can name any key but those that JSON writes in another way.
+_ESCAPED = frozenset('"\\') | {chr(code) for code in range(0x20)}
+
+Keys = NDArray[np.int64]
+
+
+class Selection(Protocol):
+    """Which documents are meant."""
+
+    async def condition(self, connection: AsyncConnection) -> ColumnElement[bool]:
+        """On rows of `documents`, for statements on this connection only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedIds:
+    """Those with these external ids."""
+
+    external_ids: Sequence[str]
+
+    async def condition(self, connection: AsyncConnection) -> ColumnElement[bool]:  # noqa: ARG002
+        """As Selection has it."""
+        given = func.json_each(json.dumps(self.external_ids, ensure_ascii=False)).table_valued("value")
+        return Document.external_id.in_(select(given.c.value))
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedByFilter:
+    """Those whose metadata passes."""
+
+    filter: Filter
+
+    async def condition(self, connection: AsyncConnection) -> ColumnElement[bool]:
+        """As Selection has it."""
+        return await _passes(connection, self.filter)
+
+
+async def select_keys(connection: AsyncConnection, collection: CollectionRef, selection: Selection) -> Keys:
+    """(documents,) ascending keys of the documents that stand and are meant."""
+    return await _keys(connection, _standing_in(collection).where(await selection.condition(connection)))
+
+
+async def select_keys_again(
+    connection: AsyncConnection, collection: CollectionRef, selection: Selection, keys: Keys, seq: int
+) -> Keys:
+    """What `select_keys` gives now, from what it gave when the collection had come to `seq`.
+
+    Only documents that were written or deleted since are looked at.
+    """
+    if collection.last_seq == seq:
+        return keys
+    newer = _standing_in(collection).where(Document.seq > seq)
+    changed = await _keys(connection, newer)
+    meant = await _keys(connection, newer.where(await selection.condition(connection)))
+    rows = select(func.json_group_array(Tombstone.document_key))
+    buried = await _keys(
+        connection, rows.where(Tombstone.collection_id == collection.id, Tombstone.seq > seq)
+    )
+    marked = await marked_keys(connection, collection.id, seq + 1, collection.last_seq)
+    stale = np.concatenate([changed, buried, np.fromiter(marked, np.int64, len(marked))])
+    return np.union1d(np.setdiff1d(keys, stale), meant)
+
+
+def _standing_in(collection: CollectionRef) -> Select[*tuple[Any, ...]]:
+    keys = select(func.json_group_array(Document.id))
+    return keys.where(Document.collection_id == collection.id, standing())
+
+
+async def _keys(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> Keys:
+    """The keys, handed over as one text: as rows, a million of them would take a second."""
+    text = await connection.scalar(statement)
+    return np.sort(np.fromstring(text[1:-1], np.int64, sep=",")) if text != "[]" else np.empty(0, np.int64)
+
+
+def _roots(filter_: Filter) -> set[str]:
+    """The top-level keys that decide about a document: those that a dotted path may begin with."""
+    paths = {condition.field for condition in conditions(filter_)}
+    return paths | {path.partition(".")[0] for path in paths}
+
+
+async def _passes(connection: AsyncConnection, filter_: Filter) -> ColumnElement[bool]:
+    """A condition for which SQLite asks the filter itself, once for each combination of values.
+
+    So it means to the letter what `matches` means, and parses no more of the metadata than it needs.
+    """
+    roots = sorted(_roots(filter_))
+    meta = type_coerce(Document.meta, String)
+    arguments: list[ColumnElement[Any]]
+    if any(_ESCAPED & set(root) for root in roots):
+        asking, arguments = _asking_all(filter_), [meta]
+    else:
+        asking, arguments = _asking(filter_, roots), [meta.op("->")(f'$."{root}"') for root in roots]
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.create_function("footnote_passes", len(arguments), asking, deterministic=True)
+    return func.footnote_passes(*arguments) == 1
+
+
+def _asking(filter_: Filter, roots: Sequence[str]) -> Callable[..., bool]:
+    """From the JSON of the values under these keys, None where there is none."""
+
+    @lru_cache(maxsize=REMEMBERED)
+    def passes(*texts: str | None) -> bool:
+        given = {root: json.loads(text) for root, text in zip(roots, texts, strict=True) if text is not None}
+        return matches(filter_, given)
+
+    return passes
+
+
+def _asking_all(filter_: Filter) -> Callable[..., bool]:
+    """From the JSON of all metadata."""
+    return lambda text: matches(filter_, json.loads(text))
