@@ -18,6 +18,7 @@ from app.db.identity import database_id
 from app.db.migrations import apply_migrations
 from app.encoders import EncoderLoader, Encoders, LoadedEncoder, load_encoder
 from app.indexes import Indexes
+from app.jobs.service import JobService
 from app.services.answers import AnswerService
 from app.services.collections import CollectionService
 from app.services.documents import DocumentService
@@ -74,6 +75,7 @@ class Resources:
     keys: KeyService
     releases: ReleaseService
     reclaimer: Reclaimer
+    jobs: JobService
 
     @property
     def encoding(self) -> Encoding:
@@ -166,6 +168,7 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         keys=KeyService(database),
         releases=ReleaseService(database, encoders, indexes),
         reclaimer=Reclaimer(database),
+        jobs=JobService(database, settings),
     )
 
 

@@ -55,6 +55,8 @@ class Settings:
     # A second of questions on two cores.
     max_waiting_queries: int = _number(2000, 1, 1_000_000)
     busy_timeout_s: int = _number(10, 0, 3600)
+    # Worker processes that `footnote serve` keeps running: one, or none.
+    workers: int = _number(1, 0, 1)
 
     @property
     def database(self) -> Path:

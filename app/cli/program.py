@@ -9,12 +9,14 @@ from app.cli import (
     embed,
     evaluate,
     ingest,
+    jobs,
     keys,
     models,
     search,
     serve,
     snapshot,
     train,
+    worker,
 )
 from app.cli.failures import FootnoteGroup
 from app.cli.output import AsJson, print_json
@@ -29,12 +31,14 @@ program = typer.Typer(
 )
 
 program.command("serve")(serve.serve)
+program.command("worker")(worker.worker)
 program.command("ingest")(ingest.ingest)
 program.command("embed")(embed.embed)
 program.command("search")(search.search)
 program.command("ask")(ask.ask)
 program.add_typer(collections.commands, name="collections")
 program.add_typer(documents.commands, name="documents")
+program.add_typer(jobs.commands, name="jobs")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(models.commands, name="models")
 program.add_typer(snapshot.commands, name="snapshot")

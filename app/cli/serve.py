@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -94,7 +94,8 @@ async def _open(startup: Startup) -> "AsyncIterator[Resources]":
             asyncio.create_task(work()) for work in (resources.builder.run, resources.reclaimer.run)
         ]
         try:
-            yield resources
+            async with _worker(startup.settings.workers):
+                yield resources
         finally:
             await _stop(background)
 
@@ -104,6 +105,12 @@ async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _worker(count: int) -> AbstractAsyncContextManager[None]:
+    from app.jobs.supervisor import worker_beside
+
+    return nullcontext() if count == 0 else worker_beside()
 
 
 async def _load_guide(resources: "Resources") -> None:

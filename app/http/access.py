@@ -82,7 +82,11 @@ async def reject_unknown_parameters(
 ) -> None:
     """Guard: raise InvalidInput for a query parameter that the route does not know."""
     declared = handler.parsed_fn_signature.parameters
-    known = [name for name, field in declared.items() if isinstance(field.kwarg_definition, QueryParameter)]
+    known = [
+        field.kwarg_definition.name or name
+        for name, field in declared.items()
+        if isinstance(field.kwarg_definition, QueryParameter)
+    ]
     for name in connection.query_params:
         if name not in known:
             raise InvalidInput(

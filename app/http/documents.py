@@ -64,7 +64,7 @@ def provide_external_id(request: Request[Any, Any, Any], document_id: DocumentId
         ) from error
 
 
-def _require_form(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+def require_form(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: raise UnsupportedFormat before a body of another kind is read as a form."""
     require_content_type(Request(connection.scope), RequestEncodingType.MULTI_PART)
 
@@ -113,7 +113,7 @@ class DocumentController(Controller):
         scope=Scope.WRITE,
         status_code=200,
         summary="Add files",
-        guards=[_require_form],
+        guards=[require_form],
         responses=problem_responses(404, 413, 415),
     )
     async def add_files(

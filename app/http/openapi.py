@@ -26,6 +26,7 @@ TAGS = [
     Tag("Documents", "What a collection holds"),
     Tag("Search", "Passages by meaning and by words"),
     Tag("Answer", "Answers with footnotes"),
+    Tag("Jobs", "Long work with progress, done by a worker process"),
     Tag("OpenAI", "Embeddings and models, for OpenAI's clients"),
     Tag("Text Embeddings Inference", "Embeddings, for the clients of Hugging Face's server"),
     Tag("Health", "For supervisors and load balancers"),

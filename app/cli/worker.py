@@ -1,0 +1,23 @@
+"""`footnote worker`: the process that does the jobs."""
+
+from typing import Annotated
+
+import typer
+
+
+def worker(
+    child: Annotated[
+        bool, typer.Option("--child", help="End when standard input ends; `footnote serve` uses this.")
+    ] = False,
+) -> None:
+    """Do jobs until Ctrl-C. `footnote serve` starts a worker by itself unless FOOTNOTE_WORKERS is 0."""
+    import logging
+
+    from app.jobs.worker import run_worker
+    from app.settings import load_settings
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load_settings()
+    if not child:
+        typer.echo("The worker does jobs until Ctrl-C; what it leaves unfinished goes on with the next one.")
+    run_worker(settings, child=child)

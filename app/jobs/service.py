@@ -1,0 +1,187 @@
+"""Jobs as the service sees them: asked for, looked at, cancelled, taken up again."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from anyio import to_thread
+
+from app.db.collections import find_collection
+from app.db.engine import Database
+from app.jobs.rows import change_job, find_job, insert_job, list_items, list_jobs, make_job_id, reset_items
+from app.jobs.types import ItemPage, ItemState, JobFilter, JobInfo, JobPage, JobState, NewJob
+from app.jobs.uploads import Upload, remove_uploads, store_uploads
+from app.settings import Settings
+from embeddings.errors import Conflict, FootnoteError, InvalidInput
+
+INGEST_FILES = "ingest-files"
+MAX_PAGE = 1000
+POLL_S = 0.3
+
+
+class JobService:
+    """Writes down what is wanted of jobs; a worker process, which follows the table, does it."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+
+    async def submit(
+        self,
+        kind: str,
+        collection: str | None = None,
+        input: Mapping[str, Any] | None = None,  # noqa: A002
+    ) -> JobInfo:
+        """Ask for a job. input: JSON values for the kind's function. Raises NotFound for the collection."""
+        return await self._insert(make_job_id(), NewJob(kind, collection, input or {}))
+
+    async def submit_once(
+        self,
+        kind: str,
+        collection: str | None = None,
+        input: Mapping[str, Any] | None = None,  # noqa: A002
+    ) -> JobInfo:
+        """Ask for a job unless one of this kind waits or runs for the collection; that one is the answer
+        then.
+        """
+        active = await self.find_active(kind, collection)
+        return active if active is not None else await self.submit(kind, collection, input)
+
+    async def find_active(self, kind: str, collection: str | None) -> JobInfo | None:
+        """The oldest job of this kind that waits or runs for the collection."""
+        found: list[JobInfo] = []
+        async with self._database.read() as connection:
+            for state in (JobState.QUEUED, JobState.RUNNING):
+                found += await list_jobs(connection, JobFilter(state, kind, collection), MAX_PAGE, None)
+        return min(found, key=lambda job: job.id, default=None)
+
+    async def ingest_files(
+        self, collection: str, uploads: Sequence[Upload], metadata: Mapping[str, Any] | None = None
+    ) -> JobInfo:
+        """Take files in for a job, each an item of it. They are on the disk when this returns.
+
+        Raises NotFound for the collection, InvalidInput for no file, StorageFull.
+        """
+        if not uploads:
+            raise _out_of_range("file", 0, "at least one file")
+        async with self._database.read() as connection:
+            await find_collection(connection, collection)
+        job_id, home = make_job_id(), self._settings.home
+        stored = await to_thread.run_sync(store_uploads, home, job_id, uploads)
+        try:
+            new = NewJob(INGEST_FILES, collection, {"metadata": dict(metadata or {})})
+            return await self._insert(job_id, new, stored)
+        except FootnoteError:  # a cancellation may come after the commit; what it leaves, the worker removes
+            await to_thread.run_sync(remove_uploads, home, job_id)
+            raise
+
+    async def get(self, job_id: str) -> JobInfo:
+        """One job as it stands now. Raises NotFound."""
+        async with self._database.read() as connection:
+            return await find_job(connection, job_id)
+
+    async def list(
+        self, wanted: JobFilter | None = None, limit: int = 100, after: str | None = None
+    ) -> JobPage:
+        """A page of the jobs, newest first. Raises InvalidInput."""
+        _check_limit(limit)
+        async with self._database.read() as connection:
+            found = await list_jobs(connection, wanted or JobFilter(), limit + 1, after)
+        page = found[:limit]
+        return JobPage(page, page[-1].id if len(found) > limit else None)
+
+    async def items(
+        self, job_id: str, state: ItemState | None = None, limit: int = 100, after: int | None = None
+    ) -> ItemPage:
+        """A page of the items of a job, in their order. Raises NotFound, InvalidInput."""
+        _check_limit(limit)
+        async with self._database.read() as connection:
+            await find_job(connection, job_id)
+            first = -1 if after is None else after
+            found = await list_items(connection, job_id, state, limit + 1, first)
+        page = found[:limit]
+        return ItemPage(page, page[-1].ordinal if len(found) > limit else None)
+
+    async def cancel(self, job_id: str) -> JobInfo:
+        """Stop a job; what it has done stays. A worker lets go of it within two seconds.
+
+        Cancelling a cancelled job changes nothing. Raises NotFound, and Conflict for a job that has ended.
+        """
+        async with self._database.write() as connection:
+            job = await find_job(connection, job_id)
+            if job.state.active:
+                values = {"state": JobState.CANCELLED, "ended_at": datetime.now(UTC)}
+                await change_job(connection, job, values)
+            elif job.state is not JobState.CANCELLED:
+                raise _wrong_state(job, "queued or running", "a job that has ended cannot be cancelled")
+            return await find_job(connection, job_id)
+
+    async def resume(self, job_id: str) -> JobInfo:
+        """Take a cancelled or failed job up again where it stopped. Raises NotFound, Conflict."""
+        async with self._database.write() as connection:
+            job = await find_job(connection, job_id)
+            if job.state not in {JobState.CANCELLED, JobState.FAILED}:
+                next_step = "to try items that failed again, retry the job"
+                raise _wrong_state(job, "cancelled or failed", next_step)
+            await reset_items(connection, job_id, ItemState.PENDING)
+            await change_job(connection, job, _queued_again(job))
+            return await find_job(connection, job_id)
+
+    async def retry(self, job_id: str) -> JobInfo:
+        """Try the items that failed again, and no others. Raises NotFound, Conflict."""
+        async with self._database.write() as connection:
+            job = await find_job(connection, job_id)
+            if job.state.active:
+                raise _wrong_state(job, "done, failed or cancelled", "wait until it has ended, or cancel it")
+            if not job.items.error:
+                raise Conflict(
+                    f"no item of the job {job_id} failed",
+                    field="job_id",
+                    found="0 failed items",
+                    expected="at least one failed item",
+                    next_step="to go on with a cancelled or failed job, resume it",
+                )
+            await reset_items(connection, job_id, ItemState.ERROR)
+            await change_job(connection, job, _queued_again(job))
+            return await find_job(connection, job_id)
+
+    async def follow(self, job_id: str, poll_s: float = POLL_S) -> AsyncGenerator[JobInfo, None]:
+        """Yield the job every poll_s seconds, for the last time when it has ended. Raises NotFound."""
+        while (job := await self.get(job_id)).state.active:
+            yield job
+            await asyncio.sleep(poll_s)
+        yield job
+
+    async def _insert(self, job_id: str, new: NewJob, stored: Sequence[Any] = ()) -> JobInfo:
+        async with self._database.write() as connection:
+            if new.collection is not None:
+                await find_collection(connection, new.collection)
+            await insert_job(connection, job_id, new, stored)
+            return await find_job(connection, job_id)
+
+
+def _queued_again(job: JobInfo) -> dict[str, Any]:
+    cleared = dict.fromkeys(("error", "result", "started_at", "ended_at"))
+    return cleared | {"state": JobState.QUEUED, "attempt": job.attempt + 1, "starts": 0}
+
+
+def _wrong_state(job: JobInfo, expected: str, next_step: str) -> Conflict:
+    return Conflict(
+        f"the job {job.id} is {job.state}",
+        field="state",
+        found=job.state,
+        expected=expected,
+        next_step=next_step,
+    )
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MAX_PAGE:
+        raise _out_of_range("limit", limit, f"1 to {MAX_PAGE}")
+
+
+def _out_of_range(field: str, value: int, expected: str) -> InvalidInput:
+    return InvalidInput(
+        f"{field} is {value}; expected {expected}", field=field, found=str(value), expected=expected
+    )

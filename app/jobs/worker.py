@@ -1,0 +1,186 @@
+"""The worker process: one for a home folder."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from pathlib import Path
+from typing import IO, NoReturn
+
+from anyio import to_thread
+
+from app.db.engine import Database
+from app.db.migrations import apply_migrations
+from app.encoders import load_encoder
+from app.jobs.attempts import AttemptRef, active_attempts, forget_starts, known_job_ids, replace_attempt
+from app.jobs.durable import DurableAttempts
+from app.jobs.kinds import FUNCTIONS
+from app.jobs.runner import JobRunner
+from app.jobs.uploads import remove_orphans
+from app.resources import Models, Resources, open_resources
+from app.settings import Settings
+from embeddings.errors import Conflict, FootnoteError
+from generation.answering import Answerer
+
+logger = logging.getLogger("footnote.jobs")
+
+ResourcesOpener = Callable[[], AbstractAsyncContextManager[Resources]]
+
+DISPATCH_S = 0.3
+# Queries come first wherever the scheduler has a choice.
+NICENESS = 10
+FAREWELL_S = 2.0
+
+
+class WorkerLock:
+    """Held by the one worker of a home folder. The kernel frees it at the worker's end, however it comes."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "worker.lock"
+
+    @contextmanager
+    def held(self, wait: bool) -> Iterator[None]:
+        """Hold it. Raises Conflict while another process does, or waits until it ends."""
+        with self._path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Conflict(
+                    f"another worker works on {self._path.parent}",
+                    found="a held lock",
+                    expected="one worker for a home folder",
+                    next_step="stop the other one; `footnote serve` starts one unless FOOTNOTE_WORKERS is 0",
+                ) from error
+            yield
+
+
+class Worker:
+    """Follows the table of jobs and runs what it asks for.
+
+    opener: opens the resources at the first job; None: with the encoder that the settings name.
+    """
+
+    def __init__(self, settings: Settings, opener: ResourcesOpener | None = None) -> None:
+        self._settings = settings
+        self._opener = opener or (lambda: _open_for_writing(settings))
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._resources: Resources | None = None
+        self._database = Database(settings.database, settings.busy_timeout_s)
+        self._started: set[AttemptRef] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; what is under way then goes on with the next worker."""
+        await self._remove_orphans()
+        runner = JobRunner(self._database, FUNCTIONS, self._open)
+        attempts = DurableAttempts(self._settings.home / "jobs.db", runner)
+        await attempts.open()
+        while not stop.is_set():
+            await self._look(attempts)
+            await _wait(stop, DISPATCH_S)
+        async with self._database.write() as connection:
+            await forget_starts(connection)
+
+    async def _look(self, attempts: DurableAttempts) -> None:
+        """Start what is new in the table."""
+        try:
+            async with self._database.read() as connection:
+                active = await active_attempts(connection)
+            for ref in active:
+                if ref not in self._started:
+                    await self._start(attempts, ref)
+            self._started &= set(active)
+        except FootnoteError as error:  # the disk or its lock; the next look may be luckier
+            logger.warning("cannot look for jobs: %s", error.message)
+
+    async def _start(self, attempts: DurableAttempts, ref: AttemptRef) -> None:
+        if await attempts.start(ref):
+            self._started.add(ref)
+        else:
+            async with self._database.write() as connection:
+                await replace_attempt(connection, ref)
+
+    async def _open(self) -> Resources:
+        async with self._opening:
+            if self._resources is None:
+                self._resources = await self._stack.enter_async_context(self._opener())
+            return self._resources
+
+    async def _remove_orphans(self) -> None:
+        async with self._database.read() as connection:
+            known = await known_job_ids(connection)
+        await to_thread.run_sync(remove_orphans, self._settings.home, known)
+
+
+def run_worker(settings: Settings, opener: ResourcesOpener | None = None, child: bool = False) -> NoReturn:
+    """Work until SIGTERM or SIGINT comes, or, as a child, until standard input ends; then end the process.
+
+    A child waits while another worker works; otherwise that raises Conflict. The process ends without
+    unwinding: what is under way may be killed at any instant, and a thread that hangs in a broken file must
+    not keep it alive.
+    """
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    apply_migrations(settings.database, settings.busy_timeout_s)
+    if child:
+        threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
+    with WorkerLock(settings.home).held(wait=child):
+        os.nice(NICENESS)
+        asyncio.run(_work(settings, opener))
+    raise AssertionError  # _work has ended the process
+
+
+async def _work(settings: Settings, opener: ResourcesOpener | None) -> NoReturn:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _stop_soon, stop)
+    code = 1
+    try:
+        await Worker(settings, opener).run(stop)
+        code = 0
+    except Exception:
+        logger.exception("the worker cannot go on")
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def _stop_soon(stop: asyncio.Event) -> None:
+    stop.set()
+    farewell = threading.Timer(FAREWELL_S, os._exit, (0,))
+    farewell.daemon = True
+    farewell.start()
+
+
+def _end_with(parent: IO[bytes]) -> None:
+    """End when the other end of the pipe is gone: its holder has ended, perhaps killed."""
+    while parent.read(4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(2 * FAREWELL_S)
+    os._exit(0)
+
+
+@asynccontextmanager
+async def _open_for_writing(settings: Settings) -> AsyncIterator[Resources]:
+    """Open the service without a decoder: nothing is answered here."""
+    loaded = await to_thread.run_sync(load_encoder, settings.encoder)
+    models = Models(loaded.encoder, loaded.tokenizer, Answerer(None, refuse_below=0.0))
+    async with open_resources(settings, models) as resources:
+        yield resources
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
