@@ -8,15 +8,16 @@ from app.cli import (
     documents,
     embed,
     evaluate,
+    golden,
     ingest,
-    jobs,
     keys,
     models,
+    reindex,
+    releases,
     search,
     serve,
     snapshot,
     train,
-    worker,
 )
 from app.cli.failures import FootnoteGroup
 from app.cli.output import AsJson, print_json
@@ -31,14 +32,15 @@ program = typer.Typer(
 )
 
 program.command("serve")(serve.serve)
-program.command("worker")(worker.worker)
 program.command("ingest")(ingest.ingest)
 program.command("embed")(embed.embed)
+program.command("reindex")(reindex.reindex)
 program.command("search")(search.search)
 program.command("ask")(ask.ask)
 program.add_typer(collections.commands, name="collections")
 program.add_typer(documents.commands, name="documents")
-program.add_typer(jobs.commands, name="jobs")
+program.add_typer(releases.commands, name="releases")
+program.add_typer(golden.commands, name="golden")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(models.commands, name="models")
 program.add_typer(snapshot.commands, name="snapshot")

@@ -105,12 +105,12 @@ async def _resumed_or_new(
 
 
 def _resized(settings: CollectionSettings, wanted: ReindexInput) -> CollectionSettings:
-    max_tokens, overlap = wanted.chunk_max_tokens, wanted.chunk_overlap_tokens
-    return replace(
-        settings,
-        chunk_max_tokens=settings.chunk_max_tokens if max_tokens is None else max_tokens,
-        chunk_overlap_tokens=settings.chunk_overlap_tokens if overlap is None else overlap,
-    )
+    longest, overlap = wanted.chunk_max_tokens, wanted.chunk_overlap_tokens
+    if longest is None:
+        longest = settings.chunk_max_tokens
+    if overlap is None:
+        overlap = min(settings.chunk_overlap_tokens, longest // 2)
+    return replace(settings, chunk_max_tokens=longest, chunk_overlap_tokens=overlap)
 
 
 def _same(release: Release, values: dict[str, Any]) -> bool:

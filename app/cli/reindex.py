@@ -1,0 +1,44 @@
+"""`footnote reindex`: the same documents under another encoder or other sizes of chunks."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.output import AsJson
+from app.cli.releases import print_release
+from app.cli.session import run_with_resources
+
+
+def reindex(
+    collection: Annotated[str, typer.Argument(help="Name of the collection.")],
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="A model's folder, or its name under models/ in the data folder; default: as now."),
+    ] = None,
+    chunk_max_tokens: Annotated[
+        int | None, typer.Option(help="Longest chunk, in tokens; default: as now.")
+    ] = None,
+    chunk_overlap_tokens: Annotated[
+        int | None, typer.Option(help="Shared by neighbouring chunks, in tokens; default: as now.")
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option(help="Put the release in service when it passes its verification.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Make a release with another encoder or other chunks, verify it, and put it in service.
+
+    Searches and writes go on meanwhile. After a kill the same command goes on where it stopped. The exit
+    status is 1 when the release fails its verification; the one in service stays then.
+    """
+    from app.cli.progress import progress_bar
+    from app.services.release_types import ReindexInput, ReleaseState
+
+    wanted = ReindexInput(encoder, chunk_max_tokens, chunk_overlap_tokens)
+    with progress_bar(hidden=as_json) as show:
+        release = run_with_resources(
+            lambda r: r.releases.reindex(collection, wanted, promote=promote, progress=show)
+        )
+    print_release(release, as_json)
+    if release.state == ReleaseState.FAILED:
+        raise typer.Exit(1)

@@ -1,0 +1,104 @@
+"""`footnote releases`: what a collection serves, served and may serve."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.output import AsJson, print_fields, print_json, print_table
+from app.cli.session import run_with_resources
+
+if TYPE_CHECKING:
+    from app.services.release_types import Release
+
+commands = typer.Typer(
+    no_args_is_help=True, help="What a collection serves: its chunking and its encoder, and those before."
+)
+
+CollectionName = Annotated[str, typer.Argument(help="Name of the collection.")]
+Number = Annotated[int, typer.Argument(help="Number of the release.")]
+
+
+@commands.command("list")
+def list_releases(collection: CollectionName, as_json: AsJson = False) -> None:
+    """List the releases of a collection, the latest first."""
+    found = run_with_resources(lambda r: r.releases.list(collection))
+    if as_json:
+        print_json({"releases": found})
+        return
+    headers = ("number", "state", "chunk_max_tokens", "chunk_overlap_tokens", "encoder")
+    print_table(
+        headers,
+        (
+            (
+                each.number,
+                each.state.value,
+                each.chunk_max_tokens,
+                each.chunk_overlap_tokens,
+                _encoder(each),
+            )
+            for each in found
+        ),
+    )
+
+
+@commands.command("show")
+def show_release(collection: CollectionName, number: Number, as_json: AsJson = False) -> None:
+    """Show one release with the report of its verification."""
+    print_release(run_with_resources(lambda r: r.releases.get(collection, number)), as_json)
+
+
+@commands.command("promote")
+def promote_release(collection: CollectionName, number: Number, as_json: AsJson = False) -> None:
+    """Put a release that is ready in service. It takes in first what was written since it was made."""
+    from app.cli.progress import progress_bar
+
+    with progress_bar(hidden=as_json) as show:
+        release = run_with_resources(lambda r: r.releases.promote(collection, number, show))
+    print_release(release, as_json)
+
+
+@commands.command("rollback")
+def roll_back(collection: CollectionName, as_json: AsJson = False) -> None:
+    """Put the previous release in service again, with all that was written since."""
+    from app.cli.progress import progress_bar
+
+    with progress_bar(hidden=as_json) as show:
+        release = run_with_resources(lambda r: r.releases.rollback(collection, show))
+    print_release(release, as_json)
+
+
+@commands.command("prune")
+def prune_releases(collection: CollectionName, as_json: AsJson = False) -> None:
+    """Reclaim the chunks and vectors that only retired and failed releases needed."""
+    pruned = run_with_resources(lambda r: r.releases.prune(collection))
+    if as_json:
+        print_json(pruned)
+    else:
+        typer.echo(f"Removed {pruned.chunks} chunks, and {pruned.vectors} vectors of chunks that stay.")
+
+
+def print_release(release: "Release", as_json: bool) -> None:
+    """Print a release with what its verification measured."""
+    if as_json:
+        print_json(release)
+        return
+    report = dict(release.report or {})
+    reasons = report.pop("reasons", ())
+    print_fields(
+        [
+            ("number", release.number),
+            ("state", release.state.value),
+            ("chunk_max_tokens", release.chunk_max_tokens),
+            ("chunk_overlap_tokens", release.chunk_overlap_tokens),
+            ("encoder", _encoder(release)),
+            ("model", release.model_id),
+            ("created_at", release.created_at.isoformat(timespec="seconds")),
+            ("promoted_at", release.promoted_at and release.promoted_at.isoformat(timespec="seconds")),
+            *report.items(),
+            *(("failed because", reason) for reason in reasons),
+        ]
+    )
+
+
+def _encoder(release: "Release") -> str:
+    return release.encoder or "the one of the settings"
