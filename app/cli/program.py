@@ -5,6 +5,7 @@ import typer
 from app.cli import (
     ask,
     collections,
+    doctor,
     documents,
     embed,
     evaluate,
@@ -43,6 +44,7 @@ program.add_typer(releases.commands, name="releases")
 program.add_typer(golden.commands, name="golden")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(models.commands, name="models")
+program.command("doctor")(doctor.doctor)
 program.add_typer(snapshot.commands, name="snapshot")
 program.add_typer(evaluate.commands, name="eval")
 program.add_typer(train.commands, name="train")

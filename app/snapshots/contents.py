@@ -61,19 +61,24 @@ def read_facts(connection: sqlite3.Connection) -> DatabaseFacts:
         "SELECT c.id, c.name, c.last_seq, count(d.id), coalesce(sum(d.chunk_count), 0) FROM collections c"
         " LEFT JOIN documents d ON d.collection_id = c.id GROUP BY c.id ORDER BY c.name"
     ).fetchall()
-    encoders: dict[str, bool] = {}
-    for folder, state in connection.execute("SELECT encoder, state FROM releases WHERE encoder IS NOT NULL"):
-        encoders[folder] = encoders.get(folder, False) or state == ReleaseState.SERVING
     return DatabaseFacts(
         revision=_one(connection, "SELECT version_num FROM alembic_version"),
         database_id=_one(connection, "SELECT database_id FROM identity"),
         collections=tuple(SavedCollection(*row[1:]) for row in collections),
         last_seqs={row[0]: row[2] for row in collections},
-        encoders=encoders,
+        encoders=named_encoders(connection),
         uploads=tuple(row[0] for row in connection.execute("SELECT path FROM job_items ORDER BY path")),
         keys=_one(connection, "SELECT count(*) FROM api_keys"),
         jobs=_one(connection, "SELECT count(*) FROM jobs"),
     )
+
+
+def named_encoders(connection: sqlite3.Connection) -> dict[str, bool]:
+    """Folders that releases name, to whether one of these releases is in service."""
+    encoders: dict[str, bool] = {}
+    for folder, state in connection.execute("SELECT encoder, state FROM releases WHERE encoder IS NOT NULL"):
+        encoders[folder] = encoders.get(folder, False) or state == ReleaseState.SERVING
+    return encoders
 
 
 def choose_builds(home: Path, facts: DatabaseFacts) -> list[FileGroup]:
@@ -101,21 +106,37 @@ def choose_uploads(home: Path, facts: DatabaseFacts) -> list[FileGroup]:
 
 def plan_models(settings: Settings, facts: DatabaseFacts) -> ModelPlan:
     """Every model that the settings or a release name. Raises ModelDamaged for one that is in service."""
-    users = _users(settings, facts)
     models, groups, left_out = [], [], []
-    for folder, saved in users.items():
+    for folder, (by_setting, by_release) in model_users(settings, facts.encoders).items():
         try:
             manifest = load_manifest(folder)
         except ModelDamaged as error:
-            if saved.settings or any(facts.encoders[name] for name in saved.encoders):
+            if by_setting or any(facts.encoders[name] for name in by_release):
                 raise
             left_out.append(f"the model of a release that is not in service: {error.message}")
             continue
         stored = None if folder in _bundled().values() else f"{MODELS}/{folder_name(manifest.model_id)}"
-        models.append(SavedModel(manifest.model_id, stored, saved.settings, saved.encoders))
+        models.append(SavedModel(manifest.model_id, stored, tuple(by_setting), tuple(by_release)))
         if stored is not None:
             groups.append(FileGroup(dict(_model_files(stored, folder, manifest)), optional=False))
     return ModelPlan(tuple(models), tuple(groups), tuple(left_out))
+
+
+def model_users(settings: Settings, encoders: Iterable[str]) -> dict[Path, tuple[list[str], list[str]]]:
+    """Each model's folder, with the settings and the folders of releases that name it.
+
+    A program without a bundled decoder has none to name.
+    """
+    named: dict[Path, tuple[list[str], list[str]]] = {}
+    for setting in model_settings():
+        folder: Path | None = getattr(settings, setting)
+        if folder is not None and (
+            (folder / MANIFEST).is_file() or folder.resolve() not in _bundled().values()
+        ):
+            named.setdefault(folder.resolve(), ([], []))[0].append(setting)
+    for name in encoders:
+        named.setdefault((settings.home / name).resolve(), ([], []))[1].append(name)
+    return named
 
 
 def folder_name(model_id: str) -> str:
@@ -148,22 +169,6 @@ def _is_folder(name: str) -> bool:
     """Every setting that is a folder names a model, but for the data folder itself."""
     annotation = str(Settings.__annotations__[name])
     return name != "home" and "Path" in annotation
-
-
-def _users(settings: Settings, facts: DatabaseFacts) -> dict[Path, SavedModel]:
-    """Each model's folder, with who names it."""
-    named: dict[Path, tuple[list[str], list[str]]] = {}
-    for setting in model_settings():
-        folder: Path | None = getattr(settings, setting)
-        missing = folder is None or (folder in _bundled().values() and not (folder / MANIFEST).is_file())
-        if folder is not None and not missing:
-            named.setdefault(folder.resolve(), ([], []))[0].append(setting)
-    for name in facts.encoders:
-        named.setdefault((settings.home / name).resolve(), ([], []))[1].append(name)
-    return {
-        folder: SavedModel("", None, tuple(by_setting), tuple(by_release))
-        for folder, (by_setting, by_release) in named.items()
-    }
 
 
 def _bundled() -> dict[str, Path]:

@@ -70,12 +70,17 @@ def newest_revision() -> str:
     return head
 
 
+def known_revisions() -> frozenset[str]:
+    """Every revision that this program can read, or bring up to date."""
+    return frozenset(script.revision for script in _scripts().walk_revisions())
+
+
 def _read_manifest(path: Path, reader: ArchiveReader) -> SnapshotManifest:
     encoded = reader.read(MANIFEST)
     if (found := decode(path, encoded, ManifestFormat).format) > FORMAT:
         raise _newer(path, f"format {found}", f"format {FORMAT} or older")
     manifest = decode(path, encoded, SnapshotManifest)
-    if manifest.revision not in {script.revision for script in _scripts().walk_revisions()}:
+    if manifest.revision not in known_revisions():
         raise _newer(path, f"database revision {manifest.revision}", f"at most {newest_revision()}")
     if unsafe := [name for name in manifest.files if not is_safe(name)]:
         raise foreign(path, f"the file name {unsafe[0]!r}")
