@@ -11,6 +11,7 @@ from app.cli import (
     evaluate,
     golden,
     ingest,
+    jobs,
     keys,
     models,
     reindex,
@@ -19,6 +20,7 @@ from app.cli import (
     serve,
     snapshot,
     train,
+    worker,
 )
 from app.cli.failures import FootnoteGroup
 from app.cli.output import AsJson, print_json
@@ -33,6 +35,7 @@ program = typer.Typer(
 )
 
 program.command("serve")(serve.serve)
+program.command("worker")(worker.worker)
 program.command("ingest")(ingest.ingest)
 program.command("embed")(embed.embed)
 program.command("reindex")(reindex.reindex)
@@ -42,6 +45,7 @@ program.add_typer(collections.commands, name="collections")
 program.add_typer(documents.commands, name="documents")
 program.add_typer(releases.commands, name="releases")
 program.add_typer(golden.commands, name="golden")
+program.add_typer(jobs.commands, name="jobs")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(models.commands, name="models")
 program.command("doctor")(doctor.doctor)
