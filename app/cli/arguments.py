@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from embeddings.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from retrieval.types import Fusion
 
 Mode = Literal["hybrid", "dense", "lexical"]
 
@@ -16,6 +19,28 @@ FilterOption = Annotated[
     str | None,
     typer.Option("--filter", help='Metadata filter as JSON: {"year": {"$gte": 2020}}'),
 ]
+FusionOption = Annotated[
+    str | None,
+    typer.Option("--fusion", help='A method or JSON: rrf, or {"method": "convex", "alpha": 0.3}'),
+]
+
+
+def parse_fusion_option(text: str | None) -> "Fusion | None":
+    """Read `--fusion`; the search checks its figures. Raises InvalidInput for another form."""
+    import msgspec
+
+    from app.http.search_schemas import FusionFields
+
+    if text is None:
+        return None
+    try:
+        given = json.loads(text) if text.lstrip().startswith("{") else {"method": text}
+        return msgspec.convert(given, FusionFields).to_fusion()
+    except (json.JSONDecodeError, msgspec.ValidationError) as error:
+        expected = 'evidence, rrf, convex, or JSON such as {"method": "rrf", "k": 60}'
+        raise InvalidInput(
+            f"--fusion: {error}; expected {expected}", field="--fusion", found=text, expected=expected
+        ) from error
 
 
 def parse_filter_option(text: str | None) -> object | None:

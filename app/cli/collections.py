@@ -6,6 +6,7 @@ import typer
 
 from app.cli.output import AsJson, print_fields, print_json, print_table
 from app.cli.session import run_with_resources
+from app.cli.tune import describe_fusion
 
 if TYPE_CHECKING:
     from app.resources import Resources
@@ -86,6 +87,7 @@ def _print_collection(collection: "CollectionInfo", as_json: bool) -> None:
             ("chunk_max_tokens", settings.chunk_max_tokens),
             ("chunk_overlap_tokens", settings.chunk_overlap_tokens),
             ("refusal_threshold", "the decoder's own" if threshold is None else threshold),
+            ("fusion", None if settings.fusion is None else describe_fusion(settings.fusion)),
             ("created_at", collection.created_at.isoformat(timespec="seconds")),
             ("updated_at", collection.updated_at.isoformat(timespec="seconds")),
         ]

@@ -20,6 +20,7 @@ from app.cli import (
     serve,
     snapshot,
     train,
+    tune,
     worker,
 )
 from app.cli.failures import FootnoteGroup
@@ -41,6 +42,7 @@ program.command("embed")(embed.embed)
 program.command("reindex")(reindex.reindex)
 program.command("search")(search.search)
 program.command("ask")(ask.ask)
+program.command("tune-fusion")(tune.tune_fusion)
 program.add_typer(collections.commands, name="collections")
 program.add_typer(documents.commands, name="documents")
 program.add_typer(releases.commands, name="releases")

@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.arguments import CollectionOption, FilterOption, Mode, ModeOption, parse_filter_option
+from app.cli.arguments import (
+    CollectionOption,
+    FilterOption,
+    FusionOption,
+    ModeOption,
+    parse_filter_option,
+    parse_fusion_option,
+)
 from app.cli.output import AsJson, one_line, print_json, printable
 from app.cli.session import run_with_resources
 
@@ -15,35 +22,46 @@ if TYPE_CHECKING:
 SHOWN_CHARACTERS = 300  # of a hit's text: enough to judge it, ten of them fit on a screen
 
 
-def search(
+def search(  # noqa: PLR0913, PLR0917  # each parameter is an option
     query: Annotated[str, typer.Argument(help="Words, or a question.")],
     collection: CollectionOption,
     mode: ModeOption = "hybrid",
     limit: Annotated[int, typer.Option(help="At most this many hits.")] = 10,
     offset: Annotated[int, typer.Option(help="Leave out this many of the best hits.")] = 0,
     where: FilterOption = None,
+    fusion: FusionOption = None,
+    diversity: Annotated[
+        float, typer.Option(help="From 0, by score alone, to 1: let hits that repeat others go down.")
+    ] = 0.0,
+    min_score: Annotated[float | None, typer.Option(help="Leave out hits of a lower score.")] = None,
+    merge_neighbours: Annotated[
+        bool, typer.Option("--merge-neighbours", help="Make one hit of chunks that follow one another.")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show every score and rank.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the passages that matter for a query, best first."""
-    found = run_search(collection, query, mode, limit, offset, parse_filter_option(where))
+    from app.services.types import SearchInput
+    from retrieval.types import SearchMode
+
+    wanted = SearchInput(
+        query,
+        SearchMode(mode),
+        limit,
+        offset,
+        parse_filter_option(where),
+        parse_fusion_option(fusion),
+        diversity,
+        min_score,
+        merge_neighbours,
+    )
+    found = run_with_resources(lambda r: r.search.search(collection, wanted))
     if as_json:
         from app.http.search_schemas import SearchReply
 
         print_json(SearchReply.of(found, explain))
     else:
         print_hits(found, explain)
-
-
-def run_search(
-    collection: str, query: str, mode: Mode, limit: int, offset: int, chosen: object | None
-) -> "SearchOutput":
-    """Search once in the data folder. Raises NotFound and InvalidInput."""
-    from app.services.types import SearchInput
-    from retrieval.types import SearchMode
-
-    wanted = SearchInput(query, SearchMode(mode), limit, offset, chosen)
-    return run_with_resources(lambda r: r.search.search(collection, wanted))
 
 
 def print_hits(found: "SearchOutput", explain: bool) -> None:
@@ -58,7 +76,7 @@ def print_hits(found: "SearchOutput", explain: bool) -> None:
             typer.echo(f"   {_describe_scores(hit)}")
     if explain and found.weights is not None:
         weights = found.weights
-        typer.echo(f"Trusted: dense {weights.dense:.2f}, lexical {weights.lexical:.2f}")
+        typer.echo(f"Fused by {weights.method}: dense {weights.dense:.2f}, lexical {weights.lexical:.2f}")
         for reason in weights.reasons:
             typer.echo(f"  {reason}")
 

@@ -154,7 +154,7 @@ def test_search_explains_scores_and_trust(read: Run) -> None:
     result = read("search", "tomatoes", "--collection", "notes", "--explain")
     assert result.exit_code == 0
     assert result.stdout.startswith("1. tomatoes.md v1 [")
-    for part in ("dense ", "lexical ", "(rank 1)", "fused ", "Trusted: dense "):
+    for part in ("dense ", "lexical ", "(rank 1)", "fused ", "Fused by evidence: dense "):
         assert part in result.stdout
 
 
