@@ -40,16 +40,27 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     matryoshka_dimensions: tuple[_Positive, ...] = ()
 
 
+class RerankerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to run a cross-encoder. Its graph ends in one number a pair, before any sigmoid.
+
+    max_tokens: of query and text together, with the special tokens; segments: the graph is told by
+    `token_type_ids` which tokens are the query's and which the text's.
+    """
+
+    max_tokens: _Positive
+    segments: bool
+
+
 class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The contents of manifest.json.
 
     source, licence: where the weights come from and on what terms; files: by name, all in the directory
-    itself; parity: figures of the conversion's gate; encoder: for encoders only; graph: for decoders only,
-    read by their engine.
+    itself; parity: figures of the conversion's gate; encoder, reranker: for models of that kind only;
+    graph: for decoders only, read by their engine.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
-    kind: Literal["encoder", "decoder"]
+    kind: Literal["encoder", "reranker", "decoder"]
     source: str
     licence: str
     precision: str
@@ -57,6 +68,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     weights: str = WEIGHTS
     parity: dict[str, Any] = {}
     encoder: EncoderSpec | None = None
+    reranker: RerankerSpec | None = None
     graph: dict[str, Any] = {}
 
     @property

@@ -1,19 +1,22 @@
-"""An encoder as an ONNX graph: input_ids and attention_mask (B, S) int64 to sentence_embedding (B, D)."""
+"""An encoder as an ONNX graph: input_ids and attention_mask (B, S) int64 to sentence_embedding (B, D).
+
+A cross-encoder may read token_type_ids (B, S) too, and gives what its module gives.
+"""
 
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import onnx
 import torch
+from torch import nn
 from torch.export import Dim
 from torch.onnx import ONNXProgram
 
-from training.encoder_modules import SentenceEncoder
 from training.fused_attention import FUSED_ATTENTION, FUSED_MODEL_TYPES, OPSET
 from training.graph_rewrites import drop_identity_reshapes
 from training.quantisation import strip_metadata
@@ -23,13 +26,20 @@ WEIGHTS_DATA = "model.onnx.data"
 INLINE_BYTES = 2**31 - 2**26
 
 
-def export_fp32(encoder: SentenceEncoder, path: Path, inline_bytes: int = INLINE_BYTES) -> None:
+def export_fp32(
+    encoder: nn.Module,
+    path: Path,
+    inline_bytes: int = INLINE_BYTES,
+    inputs: Sequence[str] = ("input_ids", "attention_mask"),
+    output: str = "sentence_embedding",
+) -> None:
     """Write the encoder as ONNX, rows padded on the right.
 
+    encoder: takes the `inputs` by name and has its transformer as `transformer`.
     inline_bytes: weights above this size go into the file WEIGHTS_DATA beside `path`.
     """
     with _quiet(), _exportable_attention(encoder.transformer):
-        program = _trace(encoder)
+        program = _trace(encoder, inputs, output)
     size_bytes = sum(parameter.nbytes for parameter in encoder.state_dict().values())
     if size_bytes <= inline_bytes:
         onnx.save(_tidied(program.model_proto), path)
@@ -37,16 +47,21 @@ def export_fp32(encoder: SentenceEncoder, path: Path, inline_bytes: int = INLINE
         _save_with_data(program, path)
 
 
-def _trace(encoder: SentenceEncoder) -> ONNXProgram:
+def _trace(encoder: nn.Module, names: Sequence[str], output: str) -> ONNXProgram:
     input_ids = torch.arange(5, 26).reshape(3, 7)
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, 5:] = attention_mask[2, 3:] = 0  # ragged, as real batches are
-    inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    examples = {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "token_type_ids": (input_ids % 7 > 3).long(),
+    }
+    inputs = {name: examples[name] for name in names}
     program = torch.onnx.export(
         encoder,
         (),
         kwargs=inputs,
-        output_names=["sentence_embedding"],
+        output_names=[output],
         dynamic_shapes={name: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC} for name in inputs},
         opset_version=OPSET,
         dynamo=True,

@@ -51,7 +51,7 @@ def read_source(
     for. Raises ModelDamaged for a folder or a model that cannot be converted, InvalidInput for a dimension
     that is not a smaller one.
     """
-    with _quiet():
+    with quiet_transformers():
         original = _open(folder)
         _check_architecture(original, folder)
         _check_weights(folder)
@@ -88,7 +88,7 @@ def _transformer_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without transformers' bars and warnings: what matters of them is checked here."""
     log: Any = logging  # its functions are not typed
     level, had_bars = log.get_verbosity(), log.is_progress_bar_enabled()

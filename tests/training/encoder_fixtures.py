@@ -78,7 +78,7 @@ def write_transformer(architecture: str, folder: Path, positions: int | None = N
     """
     torch.manual_seed(7)
     tokenizer = fast_tokenizer(architecture)
-    config = _config(architecture, tokenizer)
+    config = configuration(architecture, tokenizer)
     if positions is not None:
         config.max_position_embeddings = tokenizer.model_max_length = positions
     AutoModel.from_config(config).eval().save_pretrained(folder)
@@ -97,7 +97,8 @@ def write_encoder(
     return folder / "model"
 
 
-def _config(architecture: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
+def configuration(architecture: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
+    """The configuration of two small layers for this tokenizer."""
     kind, own = _CONFIGS[architecture]
     ends = {"pad_token_id": tokenizer.pad_token_id, "cls_token_id": tokenizer.cls_token_id}
     return kind(vocab_size=len(tokenizer), **(_SHAPE | ends | {"sep_token_id": tokenizer.sep_token_id} | own))
