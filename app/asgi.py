@@ -13,6 +13,7 @@ from app.http.answers import AnswerController
 from app.http.collections import CollectionController
 from app.http.documents import DocumentController
 from app.http.health import HealthController
+from app.http.idempotency import KeyedWrites
 from app.http.jobs import IngestJobController, JobController
 from app.http.openai_embeddings import EmbeddingController
 from app.http.openai_models import ModelController
@@ -59,7 +60,12 @@ def _api() -> Router:
     own = [CollectionController, DocumentController, SearchController, AnswerController]
     jobs = [JobController, IngestJobController]
     openai = [EmbeddingController, ModelController]
-    return Router("/v1", route_handlers=[*own, *jobs, *openai], guards=[reject_unknown_parameters])
+    return Router(
+        "/v1",
+        route_handlers=[*own, *jobs, *openai],
+        guards=[reject_unknown_parameters],
+        dependencies={"keyed": Provide(KeyedWrites().provide)},
+    )
 
 
 def _version() -> str:

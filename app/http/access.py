@@ -74,6 +74,7 @@ class AccessGuard:
                 expected=scope,
                 next_step=f"make one with: footnote keys create --name NAME --scope {scope}",
             )
+        connection.scope["state"]["principal"] = principal
 
 
 # Not async for its own sake: Litestar sends a plain guard through a thread, 0.13 ms of each request.

@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
 
 from app.http.collection_schemas import CollectionChange, CollectionList, CollectionReply, NewCollection
+from app.http.idempotency import Keyed
 from app.http.problems import problem_responses
 from app.resources import Resources
 from app.services.types import CollectionInfo, CollectionSettings, Scope
@@ -27,11 +28,15 @@ class CollectionController(Controller):
 
     @post(scope=Scope.ADMIN, summary="Create a collection", responses=problem_responses(409, 415))
     async def create_collection(
-        self, data: JSONBody[NewCollection], resources: NamedDependency[Resources]
+        self,
+        data: JSONBody[NewCollection],
+        resources: NamedDependency[Resources],
+        keyed: NamedDependency[Keyed],
     ) -> CollectionReply:
         """Make an empty collection. Settings that are left out take their defaults."""
         settings = data.settings.applied_to(CollectionSettings())
-        return _reply(await resources.collections.create(data.name, settings))
+        receipt = keyed.receipt(201, _reply)
+        return _reply(await resources.collections.create(data.name, settings, receipt))
 
     @get(summary="List the collections", responses=problem_responses())
     async def list_collections(self, resources: NamedDependency[Resources]) -> CollectionList:
@@ -49,16 +54,23 @@ class CollectionController(Controller):
         "/{name:str}",
         scope=Scope.ADMIN,
         summary="Change a collection's settings",
-        responses=problem_responses(404, 415),
+        responses=problem_responses(404, 409, 415),
     )
     async def update_collection(
-        self, name: CollectionName, data: JSONBody[CollectionChange], resources: NamedDependency[Resources]
+        self,
+        name: CollectionName,
+        data: JSONBody[CollectionChange],
+        resources: NamedDependency[Resources],
+        keyed: NamedDependency[Keyed],
     ) -> CollectionReply:
-        """Change the given settings. Chunking holds for documents that are written from now on."""
+        """Change the given settings. Another chunking needs a reindex once there are documents."""
         current = await resources.collections.get(name)
-        return _reply(await resources.collections.update(name, data.settings.applied_to(current.settings)))
+        settings = data.settings.applied_to(current.settings)
+        return _reply(await resources.collections.update(name, settings, keyed.receipt(200, _reply)))
 
     @delete("/{name:str}", scope=Scope.ADMIN, summary="Delete a collection", responses=problem_responses(404))
-    async def delete_collection(self, name: CollectionName, resources: NamedDependency[Resources]) -> None:
+    async def delete_collection(
+        self, name: CollectionName, resources: NamedDependency[Resources], keyed: NamedDependency[Keyed]
+    ) -> None:
         """Delete the collection with everything in it, for good."""
-        await resources.collections.delete(name)
+        await resources.collections.delete(name, keyed.receipt_without_body())

@@ -24,6 +24,7 @@ from app.http.document_schemas import (
     FileForm,
     TextReply,
 )
+from app.http.idempotency import Keyed
 from app.http.problems import problem_responses
 from app.http.request import decode_form_json, require_content_type
 from app.resources import Resources
@@ -100,13 +101,18 @@ class DocumentController(Controller):
         responses=problem_responses(404, 413, 415),
     )
     async def add_documents(
-        self, name: CollectionName, data: JSONBody[DocumentBatch], resources: NamedDependency[Resources]
+        self,
+        name: CollectionName,
+        data: JSONBody[DocumentBatch],
+        resources: NamedDependency[Resources],
+        keyed: NamedDependency[Keyed],
     ) -> BatchReply:
         """Add or replace documents given as text. They are searchable when this answers; each has its own
         status.
         """
         inputs = [document.to_input() for document in data.documents]
-        return BatchReply.of(await resources.documents.add(name, inputs))
+        receipt = keyed.receipt(200, BatchReply.of)
+        return BatchReply.of(await resources.documents.add(name, inputs, receipt))
 
     @post(
         "/files",
@@ -117,12 +123,17 @@ class DocumentController(Controller):
         responses=problem_responses(404, 413, 415),
     )
     async def add_files(
-        self, name: CollectionName, data: MultipartBody[FileForm], resources: NamedDependency[Resources]
+        self,
+        name: CollectionName,
+        data: MultipartBody[FileForm],
+        resources: NamedDependency[Resources],
+        keyed: NamedDependency[Keyed],
     ) -> BatchReply:
         """Add or replace files; the filename is the id. One bad file fails alone with its reason."""
         metadata = decode_form_json("metadata", data.metadata, dict[str, Any]) if data.metadata else {}
         files = [await _file_input(upload, metadata) for upload in data.file]
-        return BatchReply.of(await resources.documents.add_files(name, files))
+        receipt = keyed.receipt(200, BatchReply.of)
+        return BatchReply.of(await resources.documents.add_files(name, files, receipt))
 
     @get("/documents", summary="List the documents", responses=problem_responses(404))
     async def list_documents(
@@ -152,10 +163,14 @@ class DocumentController(Controller):
         responses=problem_responses(404),
     )
     async def delete_document(
-        self, name: CollectionName, external_id: NamedDependency[str], resources: NamedDependency[Resources]
+        self,
+        name: CollectionName,
+        external_id: NamedDependency[str],
+        resources: NamedDependency[Resources],
+        keyed: NamedDependency[Keyed],
     ) -> None:
         """Delete one document. No search finds it once this has answered."""
-        await resources.documents.delete(name, external_id)
+        await resources.documents.delete(name, external_id, keyed.receipt_without_body())
 
     @post(
         "/delete",
@@ -165,10 +180,18 @@ class DocumentController(Controller):
         responses=problem_responses(404, 415),
     )
     async def delete_documents(
-        self, name: CollectionName, data: JSONBody[Deletion], resources: NamedDependency[Resources]
+        self,
+        name: CollectionName,
+        data: JSONBody[Deletion],
+        resources: NamedDependency[Resources],
+        keyed: NamedDependency[Keyed],
     ) -> DeletionReply:
         """Delete the documents with these ids, or all that the filter takes."""
-        return DeletionReply(await resources.documents.delete_where(name, ids=data.ids, filter=data.filter))
+        receipt = keyed.receipt(200, DeletionReply)
+        deleted = await resources.documents.delete_where(
+            name, ids=data.ids, filter=data.filter, receipt=receipt
+        )
+        return DeletionReply(deleted)
 
     @get("/text/{document_id:path}", summary="Read the stored text", responses=problem_responses(404))
     async def get_text(  # one for each parameter of the route

@@ -9,6 +9,7 @@ from litestar.types import ExceptionHandlersMap
 
 from app.http.disconnect import ClientGone
 from app.http.foreign_errors import foreign_form
+from app.http.idempotency import AlreadyAnsweredError, on_repetition
 from app.http.problems import Problem, describe_failure, headers_of, problem_of, respond
 from app.http.validation import explain_form, explain_parameter
 from embeddings.errors import InvalidInput, TooLarge
@@ -110,6 +111,7 @@ def _answer(
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     Exception: _on_failure,
+    AlreadyAnsweredError: on_repetition,
     ClientGone: _on_client_gone,
     HTTPException: _on_refused_request,
     ValidationException: _on_wrong_parameter,

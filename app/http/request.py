@@ -5,11 +5,13 @@ at the content type. The content type matters: a web page of another origin can 
 asking, and must not get through.
 """
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
 from litestar import Request
 from litestar.datastructures import State
+from litestar.types import Empty
 
 from app.http.problems import MalformedBody
 from app.http.validation import explain_body
@@ -37,6 +39,19 @@ class StrictRequest(Request[Any, Any, State]):
         if not body and self.route_handler.parsed_data_field is not None:
             raise MalformedBody("the body is empty", field="body", found="nothing", expected="a JSON object")
         return body
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body in parts. What comes with an idempotency key is kept as well, for its hash: a form is
+        read before anybody asks for its bytes.
+        """
+        keep = "idempotency-key" in self.headers and self._body is Empty
+        kept: list[bytes] = []
+        async for part in super().stream():
+            if keep:
+                kept.append(part)
+            yield part
+        if keep:
+            self._body = self._connection_state.body = b"".join(kept)
 
 
 def require_content_type(request: Request[Any, Any, Any], expected: str) -> None:

@@ -21,6 +21,7 @@ from app.db.marks import standing
 from app.db.models import Collection, Document
 from app.db.releases import add_release, change_release, find_served
 from app.encoders import Encoders, OpenEncoder
+from app.services.receipts import Receipt, keep
 from app.services.release_types import Release, ReleaseState, chunking_name
 from app.services.types import CollectionInfo, CollectionSettings
 from embeddings.errors import Conflict, InvalidInput
@@ -38,7 +39,12 @@ class CollectionService:
         self._database = database
         self._encoders = encoders
 
-    async def create(self, name: str, settings: CollectionSettings | None = None) -> CollectionInfo:
+    async def create(
+        self,
+        name: str,
+        settings: CollectionSettings | None = None,
+        receipt: Receipt[CollectionInfo] | None = None,
+    ) -> CollectionInfo:
         """Make an empty collection. Raises InvalidInput, or Conflict when the name is taken."""
         settings = CollectionSettings() if settings is None else settings
         _check_name(name)
@@ -50,6 +56,7 @@ class CollectionService:
                 made = await connection.execute(insert(Collection).values(row).returning(Collection.id))
                 await add_release(connection, made.scalar_one(), ReleaseState.SERVING, self._first(settings))
                 (info,) = await describe_collections(connection, name)
+                await keep(receipt, connection, info)
         except IntegrityError as error:
             raise _taken(name) from error
         return info
@@ -62,7 +69,9 @@ class CollectionService:
             raise no_such_collection(name)
         return found[0]
 
-    async def update(self, name: str, settings: CollectionSettings) -> CollectionInfo:
+    async def update(
+        self, name: str, settings: CollectionSettings, receipt: Receipt[CollectionInfo] | None = None
+    ) -> CollectionInfo:
         """Replace the settings.
 
         Raises NotFound, InvalidInput, and Conflict for another chunking of a collection that has documents.
@@ -78,15 +87,17 @@ class CollectionService:
             values = {**_columns(settings), "updated_at": datetime.now(UTC)}
             await connection.execute(update(Collection).where(Collection.id == collection.id).values(values))
             (info,) = await describe_collections(connection, name)
+            await keep(receipt, connection, info)
         return info
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, receipt: Receipt[None] | None = None) -> None:
         """Delete the collection with all its documents, versions, originals and vectors. Raises NotFound.
 
         It is gone for everybody when this returns; its rows are removed in the background.
         """
         async with self._database.write() as connection:
             await hide_collection(connection, await find_collection(connection, name))
+            await keep(receipt, connection, None)
 
     async def list(self) -> tuple[CollectionInfo, ...]:
         """Every collection, by name."""

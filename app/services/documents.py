@@ -19,6 +19,7 @@ from app.db.selection import SelectedByFilter, SelectedIds, Selection, select_ke
 from app.services.drafts import draft_texts
 from app.services.files import draft_files
 from app.services.ingest import Ingest
+from app.services.receipts import Receipt, keep
 from app.services.types import (
     DocumentInfo,
     DocumentInput,
@@ -43,7 +44,12 @@ class DocumentService:
         self._ingest = ingest
         self._settings = settings
 
-    async def add(self, collection: str, items: Sequence[DocumentInput]) -> tuple[ItemResult, ...]:
+    async def add(
+        self,
+        collection: str,
+        items: Sequence[DocumentInput],
+        receipt: Receipt[tuple[ItemResult, ...]] | None = None,
+    ) -> tuple[ItemResult, ...]:
         """Make, replace or keep documents given as text; one result for each, in their order.
 
         A bad item fails alone. Raises NotFound for the collection, InvalidInput for an empty batch, TooLarge
@@ -51,9 +57,14 @@ class DocumentService:
         """
         self._check_batch(len(items), "documents")
         drafts = await to_thread.run_sync(draft_texts, items, self._settings.max_text_bytes)
-        return await self._ingest.store(collection, drafts)
+        return await self._ingest.store(collection, drafts, receipt)
 
-    async def add_files(self, collection: str, files: Sequence[FileInput]) -> tuple[ItemResult, ...]:
+    async def add_files(
+        self,
+        collection: str,
+        files: Sequence[FileInput],
+        receipt: Receipt[tuple[ItemResult, ...]] | None = None,
+    ) -> tuple[ItemResult, ...]:
         """Make, replace or keep documents given as files; one result for each file, or for each of its
         records.
 
@@ -61,7 +72,7 @@ class DocumentService:
         """
         self._check_batch(len(files), "file")
         drafts = await to_thread.run_sync(draft_files, files, self._settings)
-        return await self._ingest.store(collection, drafts)
+        return await self._ingest.store(collection, drafts, receipt)
 
     async def get(self, collection: str, document_id: str) -> DocumentInfo:
         """One document as it stands. Raises NotFound."""
@@ -96,13 +107,14 @@ class DocumentService:
         data = row.text.encode() if row.original is None else row.original
         return OriginalFile(document_id, row.version, row.filename, row.media_type, data)
 
-    async def delete(self, collection: str, document_id: str) -> None:
+    async def delete(self, collection: str, document_id: str, receipt: Receipt[None] | None = None) -> None:
         """Delete a document with all its versions and originals. Raises NotFound."""
 
         async def write(connection: AsyncConnection) -> None:
             owner = await find_collection(connection, collection)
             if not await delete_documents(connection, owner, [document_id]):
                 raise no_such_document(owner, document_id)
+            await keep(receipt, connection, None)
 
         await self._database.write_together(write)
 
@@ -112,6 +124,7 @@ class DocumentService:
         *,
         ids: Sequence[str] | None = None,
         filter: object | None = None,  # noqa: A002  the word of the filter language
+        receipt: Receipt[int] | None = None,
     ) -> int:
         """Delete the documents with these ids, or those whose metadata passes the filter; returns how many.
 
@@ -127,7 +140,9 @@ class DocumentService:
         async def write(connection: AsyncConnection) -> int:
             owner = await present_state(connection, seen)
             still = await select_keys_again(connection, owner, selection, keys, seen.last_seq)
-            return await delete_keys(connection, owner, still)
+            count = await delete_keys(connection, owner, still)
+            await keep(receipt, connection, count)
+            return count
 
         return await self._database.write_together(write)
 

@@ -4,9 +4,10 @@ Cutting and encoding come before the write lock is taken, so that a large docume
 writers up.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from anyio import to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,6 +22,7 @@ from app.services.drafts import Draft, Rejected
 from app.services.encoding import EncodedPassages
 from app.services.outlines import pack_outline
 from app.services.passages import passage_text
+from app.services.receipts import Receipt, keep
 from app.services.release_types import Release
 from app.services.types import ItemResult, ItemStatus
 from embeddings.errors import FootnoteError
@@ -30,6 +32,10 @@ from retrieval.types import ChunkSpan
 # About 50,000 tokens, 2 s of encoding on two cores: the 4 ms of a commit do not count then, and a kill loses
 # little.
 GROUP_CHARS = 200_000
+
+# By the position in the batch.
+Results: TypeAlias = dict[int, ItemResult]
+Finish: TypeAlias = Callable[[AsyncConnection, Results], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,17 @@ class Cut:
         return [passage_text(title, span.heading_path, text[span.start : span.end]) for span in self.spans]
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A group that is ready to be written. failed: the results of those that could not be cut."""
+
+    release: Release
+    rows: Sequence[DocumentRow]
+    cuts: Sequence[Cut]
+    parts: Sequence[EncodedPassages]
+    failed: Results
+
+
 class Ingest:
     """Writes drafts for the release that is in service."""
 
@@ -61,8 +78,15 @@ class Ingest:
         self._database = database
         self._encoders = encoders
 
-    async def store(self, name: str, drafts: Sequence[Draft | Rejected]) -> tuple[ItemResult, ...]:
+    async def store(
+        self,
+        name: str,
+        drafts: Sequence[Draft | Rejected],
+        receipt: Receipt[tuple[ItemResult, ...]] | None = None,
+    ) -> tuple[ItemResult, ...]:
         """Write the drafts; one result for each, in their order. What was written is on the disk on return.
+
+        receipt: kept with the last of the drafts, so that there is no answer that was not kept.
 
         Raises NotFound for the collection, and StorageFull or Overloaded when not one draft could be
         written; when some could, the others carry the error.
@@ -74,21 +98,33 @@ class Ingest:
         async with self._database.read() as connection:
             collection, release = await find_served(connection, name)
             pending = await _set_unchanged_aside(connection, collection, pending, results)
-        await self._store_groups(collection, release, pending, results)
-        return tuple(results[position] for position in range(len(drafts)))
+
+        async def finish(connection: AsyncConnection, last: Results) -> None:
+            await keep(receipt, connection, _in_order({**results, **last}))
+
+        if not await self._store_groups(collection, release, pending, results, finish) and receipt:
+            async with self._database.write() as connection:
+                await finish(connection, {})
+        return _in_order(results)
 
     async def _store_groups(
         self,
         collection: CollectionRef,
         release: Release,
         pending: Sequence[Pending],
-        results: dict[int, ItemResult],
-    ) -> None:
-        """Write group after group. What keeps one from being written, such as a full disk, ends the work."""
+        results: Results,
+        finish: Finish,
+    ) -> bool:
+        """Write group after group. What keeps one from being written, such as a full disk, ends the work.
+
+        finish: called in the transaction of the last group. Returns whether that was committed.
+        """
         written = any(result.status != ItemStatus.ERROR for result in results.values())
-        for group in _groups(pending):
+        groups = list(_groups(pending))
+        for group in groups:
             try:
-                results |= await self._store_group(collection, release, group)
+                last = finish if group is groups[-1] else _go_on
+                results |= await self._store_group(collection, release, group, last)
                 written = True
             except FootnoteError as error:
                 if not written:
@@ -98,27 +134,28 @@ class Ingest:
                     for item in pending
                     if item.position not in results
                 }
-                return
+                return False
+        return bool(groups)
 
     async def _store_group(
-        self, collection: CollectionRef, release: Release, group: Sequence[Pending]
-    ) -> dict[int, ItemResult]:
+        self, collection: CollectionRef, release: Release, group: Sequence[Pending], finish: Finish
+    ) -> Results:
         """Write one group. It is cut and encoded again when another release comes into service meanwhile."""
         while True:
-            cuts, parts, results = await self._make_chunks(group, release)
+            cuts, parts, failed = await self._make_chunks(group, release)
             model_id = (await self._encoders.of(release)).encoder.model_id
             rows = [_row(release, model_id, cut, part) for cut, part in zip(cuts, parts, strict=True)]
-            write = partial(_write_unless_switched, collection=collection, release=release, rows=rows)
-            release, answers = await self._database.write_together(write)
-            if answers is not None:
-                break
-        for cut, part, answer in zip(cuts, parts, answers, strict=True):
-            results[cut.pending.position] = _stored(cut.pending.draft, answer, sum(part.truncated))
-        return results
+            made = _Made(release, rows, cuts, parts, failed)
+            serving, results = await self._database.write_together(
+                partial(_write_unless_switched, collection=collection, made=made, finish=finish)
+            )
+            if results is not None:
+                return results
+            release = serving
 
     async def _make_chunks(
         self, group: Sequence[Pending], release: Release
-    ) -> tuple[list[Cut], list[EncodedPassages], dict[int, ItemResult]]:
+    ) -> tuple[list[Cut], list[EncodedPassages], Results]:
         """The group's documents with their chunks and vectors, and the results of those that could not be
         cut.
         """
@@ -130,7 +167,7 @@ class Ingest:
         return cuts, list(_split(encoded, cuts)), failed
 
 
-def _cut(chunker: Chunker, group: Sequence[Pending]) -> tuple[list[Cut], dict[int, ItemResult]]:
+def _cut(chunker: Chunker, group: Sequence[Pending]) -> tuple[list[Cut], Results]:
     cuts, failed = [], {}
     for item in group:
         try:
@@ -144,7 +181,7 @@ async def _set_unchanged_aside(
     connection: AsyncConnection,
     collection: CollectionRef,
     pending: Sequence[Pending],
-    results: dict[int, ItemResult],
+    results: Results,
 ) -> list[Pending]:
     """Answer for those that stand already as given; return the others."""
     fingerprints = {item.draft.external_id: item.fingerprint for item in pending}
@@ -158,13 +195,26 @@ async def _set_unchanged_aside(
 
 
 async def _write_unless_switched(
-    connection: AsyncConnection, collection: CollectionRef, release: Release, rows: Sequence[DocumentRow]
-) -> tuple[Release, list[Stored] | None]:
-    """The release in service, and the answers; None when it is not the one that the rows were made for."""
+    connection: AsyncConnection, collection: CollectionRef, made: _Made, finish: Finish
+) -> tuple[Release, Results | None]:
+    """The release in service, and the results; None when it is not the one that the rows were made for."""
     _, serving = await present_served(connection, collection)
-    if serving != release:
+    if serving != made.release:
         return serving, None
-    return serving, await write_documents(connection, collection, rows)
+    answers = await write_documents(connection, collection, made.rows)
+    results = dict(made.failed)
+    for cut, part, answer in zip(made.cuts, made.parts, answers, strict=True):
+        results[cut.pending.position] = _stored(cut.pending.draft, answer, sum(part.truncated))
+    await finish(connection, results)
+    return serving, results
+
+
+async def _go_on(_: AsyncConnection, __: Results) -> None:
+    """There is another group to write."""
+
+
+def _in_order(results: Results) -> tuple[ItemResult, ...]:
+    return tuple(results[position] for position in sorted(results))
 
 
 def _row(release: Release, model_id: str, cut: Cut, encoded: EncodedPassages) -> DocumentRow:

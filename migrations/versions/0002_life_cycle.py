@@ -133,6 +133,7 @@ def _make_idempotency_keys() -> None:
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("scope", "key", name=op.f("pk_idempotency_keys")),
     )
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
 
 
 def _of_collection(table: str) -> sa.ForeignKeyConstraint:
