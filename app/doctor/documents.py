@@ -20,9 +20,9 @@ COMPLETED = "nothing: they are made when the collection is next searched"
 _CURRENT = "document_versions v ON v.document_id = d.id AND v.version = d.version"
 # Documents without chunks of the release in service.
 _UNCUT = (
-    "FROM documents d JOIN " + _CURRENT + " JOIN collections l ON l.id = d.collection_id"
+    "FROM documents d JOIN " + _CURRENT + " JOIN collections l ON l.id = d.collection_id"  # noqa: S608
     " JOIN releases r ON r.id = l.release_id WHERE v.length > 0 AND NOT EXISTS"
-    " (SELECT 1 FROM chunks c WHERE c.document_id = d.id AND c.chunking = r.chunking)"  # noqa: S608
+    " (SELECT 1 FROM chunks c WHERE c.document_id = d.id AND c.chunking = r.chunking)"
 )
 
 

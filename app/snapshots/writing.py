@@ -125,6 +125,7 @@ def _write(
     rest = (*choose_uploads(settings.home, facts), *choose_builds(settings.home, facts))
     groups = [*databases, *models.groups, *rest]
     count = _Count(progress, sum(place.stat().st_size for place in _present(groups)))
+    path.touch(mode=0o600)  # for this user only: it holds every document
     with path.open("wb") as stream:
         writer = ArchiveWriter(stream, count)
         files = {name: record for group in groups for name, record in _add(writer, group)}

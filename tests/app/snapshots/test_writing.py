@@ -1,5 +1,6 @@
 import asyncio
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from app.resources import Models, Resources
 from app.services.types import DocumentInput
 from app.settings import Settings
+from app.snapshots.checking import verify_snapshot
 from app.snapshots.contents import choose_builds, read_facts
 from app.snapshots.databases import connect, find_problems
 from app.snapshots.disk import workshop
@@ -130,6 +132,59 @@ def test_jobs_database_and_the_files_that_jobs_name_are_in_it(closed: Settings, 
     assert manifest.jobs == 1
     assert (home / "uploads" / "j" / "0").read_text() == "waiting"
     assert find_problems(home / "jobs.db", full=True) == []
+
+
+def test_file_is_for_this_user_only(closed: Settings, tmp_path: Path) -> None:
+    create_snapshot(closed, tmp_path / "a.tar")
+    assert (tmp_path / "a.tar").stat().st_mode & 0o777 == 0o600
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from app.settings import Settings
+from app.snapshots.restoring import restore_snapshot
+from app.snapshots.writing import create_snapshot
+
+def die(what, done, total):
+    if what == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+home, file, target = map(Path, sys.argv[2:])
+if target.name == "restored":
+    restore_snapshot(file, target, die)
+else:
+    create_snapshot(Settings(home=home), target, die)
+"""
+
+
+@pytest.mark.parametrize("at", ["pages of footnote.db", "checks of footnote.db", "bytes written"])
+def test_killed_process_leaves_no_file_and_does_not_stand_in_the_way(
+    at: str, closed: Settings, tmp_path: Path
+) -> None:
+    target = tmp_path / "a.tar"
+    assert kill(at, closed.home, target, target) == -signal.SIGKILL
+    assert not target.exists()
+    create_snapshot(closed, target)
+    assert verify_snapshot(target).problems == ()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_killed_restore_leaves_no_folder_and_does_not_stand_in_the_way(
+    closed: Settings, tmp_path: Path
+) -> None:
+    file, target = tmp_path / "a.tar", tmp_path / "restored"
+    create_snapshot(closed, file)
+    assert kill("files restored", closed.home, file, target) == -signal.SIGKILL
+    assert not target.exists()
+    assert restore_snapshot(file, target).manifest.documents == 4
+    assert not list(tmp_path.glob(".*"))
+
+
+def kill(at: str, *places: Path) -> int:
+    """Run KILLED until it ends itself; returns how."""
+    command = [sys.executable, "-c", KILLED, at, *map(str, places)]
+    return subprocess.run(command, cwd=REPOSITORY, check=False).returncode
 
 
 def test_existing_file_is_never_replaced(closed: Settings, tmp_path: Path) -> None:
