@@ -21,6 +21,7 @@ from app.http.openapi import openapi_config
 from app.http.opening import Opening, ResourcesOpener, log_failure, provide_resources
 from app.http.page import add_security_headers, assets_router, index
 from app.http.refusals import EXCEPTION_HANDLERS
+from app.http.releases import GoldenController, ReleaseController
 from app.http.request import StrictRequest
 from app.http.search import SearchController
 from app.http.tei_embed import TEIController
@@ -59,10 +60,11 @@ def create_app(
 def _api() -> Router:
     own = [CollectionController, DocumentController, SearchController, AnswerController]
     jobs = [JobController, IngestJobController]
+    releases = [ReleaseController, GoldenController]
     openai = [EmbeddingController, ModelController]
     return Router(
         "/v1",
-        route_handlers=[*own, *jobs, *openai],
+        route_handlers=[*own, *jobs, *releases, *openai],
         guards=[reject_unknown_parameters],
         dependencies={"keyed": Provide(KeyedWrites().provide)},
     )

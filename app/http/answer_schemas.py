@@ -26,13 +26,16 @@ class AnswerRequest(Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: Annotated[int, Meta(description="Longest answer, in the decoder's tokens")] = 64
     stop: Annotated[list[str] | None, Meta(description="Texts that end the answer")] = None
     explain: Annotated[bool, Meta(description="Give every score and rank that led to a hit")] = False
+    rerank: Annotated[
+        bool, Meta(description="Choose the passages with the reranker that the operator installed")
+    ] = False
 
     def to_input(self) -> AnswerInput:
         """The same for the service. Raises InvalidInput for a sampling value out of range."""
         sampling = SamplingSettings(
             self.temperature, self.top_k, self.top_p, self.seed, self.max_tokens, tuple(self.stop or ())
         )
-        return AnswerInput(self.question, self.passages, self.filter, self.mode, sampling)
+        return AnswerInput(self.question, self.passages, self.filter, self.mode, sampling, self.rerank)
 
 
 class SentenceReply(Struct, frozen=True):
@@ -76,6 +79,7 @@ class AnswerReply(Struct, frozen=True):
     hits: list[HitReply]
     model: Annotated[str | None, Meta(description="The decoder that was asked")]
     took_ms: float
+    release: Annotated[int, Meta(description="Number of the collection's release that was searched")]
     question_truncated: Annotated[
         bool,
         Meta(description="The question is too long for the encoder: dense search saw only its beginning"),
@@ -94,6 +98,7 @@ class AnswerReply(Struct, frozen=True):
             hits=[HitReply.of(hit, explain) for hit in output.search.hits],
             model=answer.model,
             took_ms=output.took_ms,
+            release=output.search.release,
             question_truncated=output.search.query_truncated,
         )
 

@@ -18,7 +18,8 @@ class ChunkingFields(Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of a collection. What is left out keeps its value."""
 
     chunk_max_tokens: Annotated[
-        int | UnsetType, Meta(description="Longest chunk, in the encoder's tokens; holds for later writes")
+        int | UnsetType,
+        Meta(description="Longest chunk, in the encoder's tokens; with documents, a reindex changes it"),
     ] = UNSET
     chunk_overlap_tokens: Annotated[
         int | UnsetType,
