@@ -27,6 +27,12 @@ JSON = {"Content-Type": "application/json"}
         ("search", {"query": "tomatoes", "limit": 2.5}, "limit"),
         ("search", {"query": "tomatoes", "limit": True}, "limit"),
         ("search", {"query": "tomatoes", "offset": -1}, "offset"),
+        ("search", {"query": "tomatoes", "diversity": 1.5}, "diversity"),
+        ("search", {"query": "tomatoes", "min_score": "high"}, "min_score"),
+        ("search", {"query": "tomatoes", "merge_neighbours": 1}, "merge_neighbours"),
+        ("search", {"query": "tomatoes", "fusion": {"method": "sum"}}, "fusion.method"),
+        ("search", {"query": "tomatoes", "fusion": {"k": 0}}, "fusion.k"),
+        ("search", {"query": "tomatoes", "fusion": {"kk": 1}}, "fusion.kk"),
         ("search", {"query": "tomatoes", "mode": "magic"}, "mode"),
         ("search", {"query": "tomatoes", "filter": {"bed": {"$near": 1}}}, "filter.bed.$near"),
         ("search", {"query": "tomatoes", "filter": [1]}, "filter"),
@@ -66,7 +72,9 @@ async def test_exists_may_ask_for_any_field(garden: str, post: Post) -> None:
 
 async def test_expected_lists_the_known_fields(garden: str, post: Post) -> None:
     problem = assert_problem(await post("search", query="tomatoes", limt=3), 422, "limt")
-    assert problem["expected"] == "one of query, mode, limit, offset, filter, explain"
+    assert problem["expected"] == (
+        "one of query, mode, limit, offset, filter, explain, fusion, diversity, min_score, merge_neighbours"
+    )
 
 
 @pytest.mark.parametrize("path", ["search", "answer", "documents", "delete"])

@@ -14,7 +14,7 @@ async def test_collection_is_created_listed_changed_and_deleted(admin: Client) -
     given = {"chunk_max_tokens": 40, "chunk_overlap_tokens": 5}
     created = await admin.post("/v1/collections", json={"name": "notes", "settings": given})
     assert created.status_code == 201
-    assert created.json()["settings"] == {**given, "refusal_threshold": None}
+    assert created.json()["settings"] == {**given, "refusal_threshold": None, "fusion": None}
     listed = (await admin.get("/v1/collections")).json()["collections"]
     assert [collection["name"] for collection in listed] == ["notes"]
     changed = await admin.patch("/v1/collections/notes", json={"settings": {"refusal_threshold": 0.7}})
@@ -30,7 +30,7 @@ async def test_hit_is_the_text_of_its_span(garden: str, post: Post) -> None:
     assert (hit["document_id"], hit["version"], hit["title"]) == ("beds/tomatoes", 1, "Tomatoes")
     assert hit["text"] == TOMATOES[hit["start"] : hit["end"]]
     assert found["mode"] == "hybrid"
-    assert set(found["fusion"]) == {"dense_weight", "lexical_weight", "reasons"}
+    assert set(found["fusion"]) == {"method", "dense_weight", "lexical_weight", "reasons"}
     assert "explain" not in hit
 
 
@@ -39,6 +39,33 @@ async def test_explain_gives_every_score_and_rank(garden: str, post: Post) -> No
     assert hit["explain"]["dense_rank"] == hit["explain"]["lexical_rank"] == 1
     assert hit["explain"]["lexical_score"] > 0
     assert hit["explain"]["fused_score"] == hit["score"]
+
+
+async def test_fusion_is_chosen_by_the_search_or_else_by_the_collection(
+    garden: str, admin: Client, post: Post
+) -> None:
+    async def method(**wanted: Any) -> str:
+        return str((await post("search", query="plant tomatoes", **wanted)).json()["fusion"]["method"])
+
+    convex = {"method": "convex", "alpha": 0.25, "normalisation": "min_max"}
+    changed = await admin.patch("/v1/collections/garden", json={"settings": {"fusion": convex}})
+    defaults = {"k": 60, "dense_trust": 1.0, "lexical_trust": 1.0}
+    assert changed.json()["settings"]["fusion"] == {**defaults, **convex}
+    assert await method() == "convex"
+    assert await method(fusion={"method": "rrf", "k": 10}) == "rrf"
+    kept = await admin.patch("/v1/collections/garden", json={"settings": {"refusal_threshold": 0.5}})
+    assert kept.json()["settings"]["fusion"] == {**defaults, **convex}
+    cleared = await admin.patch("/v1/collections/garden", json={"settings": {"fusion": None}})
+    assert cleared.json()["settings"]["fusion"] is None
+    assert await method() == "evidence"
+
+
+async def test_least_score_variety_and_merging_are_asked_for(garden: str, post: Post) -> None:
+    scores = [hit["score"] for hit in (await post("search", query="plant tomatoes")).json()["hits"]]
+    wanted = {"min_score": scores[0], "diversity": 0.5, "merge_neighbours": True}
+    (hit,) = (await post("search", query="plant tomatoes", **wanted)).json()["hits"]
+    assert hit["score"] == scores[0]
+    assert hit["text"] == TOMATOES[hit["start"] : hit["end"]]
 
 
 async def test_filter_keeps_only_what_it_takes(garden: str, post: Post) -> None:
