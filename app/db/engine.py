@@ -107,8 +107,9 @@ def _unwritable(reason: str) -> FootnoteError:
     return StorageFull(
         f"the database cannot be written: {reason}",
         found=reason,
-        expected="a folder under FOOTNOTE_HOME that this user may write",
-        next_step="correct the folder's permissions, or set FOOTNOTE_HOME to another folder",
+        expected="a folder under FOOTNOTE_HOME that this user may write, and open files to spare",
+        next_step="correct the folder's permissions, or let the process open more files (ulimit -n), then "
+        "send the request again; nothing of it was written",
     )
 
 
