@@ -91,6 +91,22 @@ async def test_pages_of_merged_hits_follow_one_another(resources: Resources, orc
     assert await scores(3, 0) + await scores(3, 3) == await scores(6, 0)
 
 
+async def test_blank_space_between_neighbours_is_part_of_their_hit(resources: Resources) -> None:
+    """Chunks without overlap leave out the white space where they part."""
+    await resources.collections.create("parted", CollectionSettings(16, 0))
+    text = "\n\n \n".join(f"Apple orchard {i}, яблоневый сад {i}, 苹果园 {i}." for i in range(12))
+    await resources.documents.add("parted", [DocumentInput(text, "trees")])
+
+    plain = await search(resources, "parted", limit=50, mode=SearchMode.DENSE)
+    (hit,) = (await search(resources, "parted", mode=SearchMode.DENSE, merge_neighbours=True)).hits
+
+    assert len(plain.hits) > 5
+    assert sum(len(chunk.text) for chunk in plain.hits) < len(text)
+    assert (hit.start, hit.end, hit.text) == (0, len(text), text)
+    assert hit.scores.dense is not None
+    assert hit.scores.dense.rank == 1
+
+
 async def test_neighbours_of_another_document_stay_apart(resources: Resources, notes: str) -> None:
     await resources.documents.add(
         notes, [DocumentInput("apple one", "a"), DocumentInput("apple two", "b"), DocumentInput("x", "c")]
