@@ -14,7 +14,7 @@ from app.http.collections import CollectionController
 from app.http.documents import DocumentController
 from app.http.health import HealthController
 from app.http.idempotency import KeyedWrites
-from app.http.jobs import IngestJobController, JobController
+from app.http.jobs import IngestJobController, JobController, SnapshotJobController
 from app.http.openai_embeddings import EmbeddingController
 from app.http.openai_models import ModelController
 from app.http.openapi import openapi_config
@@ -59,7 +59,7 @@ def create_app(
 
 def _api() -> Router:
     own = [CollectionController, DocumentController, SearchController, AnswerController]
-    jobs = [JobController, IngestJobController]
+    jobs = [JobController, IngestJobController, SnapshotJobController]
     releases = [ReleaseController, GoldenController]
     openai = [EmbeddingController, ModelController]
     return Router(

@@ -1,12 +1,20 @@
-"""Replies about jobs."""
+"""Requests and replies for jobs."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from app.http.problems import Problem, problem_of
 from app.jobs.types import ItemInfo, ItemPage, ItemState, JobInfo, JobPage, JobState
+
+
+class NewSnapshot(Struct, frozen=True, forbid_unknown_fields=True):
+    """A snapshot to be written."""
+
+    name: Annotated[
+        str, Meta(description="Name of the file in the folder `snapshots` of the data folder; a new one")
+    ]
 
 
 class ProgressReply(Struct, frozen=True):

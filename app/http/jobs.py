@@ -5,17 +5,18 @@ from typing import Annotated, Any
 from litestar import Controller, get, post
 from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency
-from litestar.params import MultipartBody, PathParameter, QueryParameter
+from litestar.params import JSONBody, MultipartBody, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from app.http.answer_stream import EVENT_STREAM
 from app.http.collections import CollectionName
 from app.http.document_schemas import FileForm
 from app.http.documents import require_form
-from app.http.job_schemas import JobItemList, JobList, JobReply
+from app.http.job_schemas import JobItemList, JobList, JobReply, NewSnapshot
 from app.http.job_stream import open_job_stream
 from app.http.problems import problem_responses
 from app.http.request import decode_form_json
+from app.jobs.snapshot import submit_snapshot
 from app.jobs.types import ItemState, JobFilter, JobState
 from app.jobs.uploads import Upload
 from app.resources import Resources
@@ -143,6 +144,24 @@ class IngestJobController(Controller):
         metadata = decode_form_json("metadata", data.metadata, dict[str, Any]) if data.metadata else {}
         uploads = [_upload(file) for file in data.file]
         return JobReply.of(await resources.jobs.ingest_files(name, uploads, metadata))
+
+
+class SnapshotJobController(Controller):
+    """Back the data folder up."""
+
+    path = "/snapshots"
+    tags = ("Jobs",)
+
+    @post(
+        scope=Scope.ADMIN, status_code=202, summary="Write a snapshot", responses=problem_responses(409, 415)
+    )
+    async def create_snapshot(
+        self, data: JSONBody[NewSnapshot], resources: NamedDependency[Resources]
+    ) -> JobReply:
+        """Write a snapshot of all that is acknowledged by now, while reading and writing go on. The file
+        stays on the server; the result of the job names it.
+        """
+        return JobReply.of(await submit_snapshot(resources.jobs, resources.settings, data.name))
 
 
 def _upload(file: UploadFile) -> Upload:

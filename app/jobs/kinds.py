@@ -4,9 +4,11 @@ from app.jobs.ingest_files import ingest_files
 from app.jobs.reindexing import REINDEX, reindex
 from app.jobs.runner import JobFunction
 from app.jobs.service import INGEST_FILES
+from app.jobs.snapshot import SNAPSHOT, snapshot
 
 # A kind is added here: `async def function(context: JobContext) -> dict[str, Any]`, the dict being JSON.
 FUNCTIONS: dict[str, JobFunction] = {
     INGEST_FILES: ingest_files,
     REINDEX: reindex,
+    SNAPSHOT: snapshot,
 }

@@ -35,7 +35,7 @@ async def test_every_write_route_needs_a_scope_beyond_read(
         for method, path in routes_of(application)
         if method not in {"GET", "HEAD"} and path not in READS_BY_POST
     ]
-    assert len(writes) == 11
+    assert len(writes) == 18
     for method, path in writes:
         url = path.replace("{name}", "garden").replace("{document_id}", "a")
         assert_problem(await client.request(method, url), 401, "Authorization")

@@ -142,3 +142,12 @@ async def test_silence_is_broken_by_heartbeats(resources: Resources) -> None:
 def test_names_of_clients_never_reach_the_disk(tmp_path: Path) -> None:
     (stored,) = store_uploads(tmp_path, "job", [Upload("../../escaped.txt", BytesIO(b"text"))])
     assert (tmp_path / stored.path).resolve().parent == (tmp_path / "uploads" / "job").resolve()
+
+
+async def test_snapshot_is_asked_for_by_administrators(client: Client, keys: Keys) -> None:
+    client.headers.update(keys[Scope.WRITE])
+    assert (await client.post("/v1/snapshots", json={"name": "monday"})).status_code == 403
+    client.headers.update(keys[Scope.ADMIN])
+    reply = await client.post("/v1/snapshots", json={"name": "monday"})
+    assert (reply.status_code, reply.json()["kind"]) == (202, "snapshot")
+    assert (await client.post("/v1/snapshots", json={"name": "../monday"})).status_code == 422

@@ -1,20 +1,37 @@
-"""A worker whose encoder takes no time, as a process: python -m tests.app.jobs.hashing_worker HOME"""
+"""A worker whose encoder takes no time, and dies of the word poison, as a process:
+
+python -m tests.app.jobs.hashing_worker HOME
+"""
 
 import logging
+import os
+import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from app.jobs.worker import run_worker
 from app.resources import Models, open_resources
 from app.settings import Settings
+from embeddings.tokens import Keep, TokenizedText
 from generation.answering import Answerer
 from tests.app.hashing_encoder import HashingEncoder, write_word_tokenizer
+
+
+class MortalEncoder(HashingEncoder):
+    """As a parser that crashes the process would."""
+
+    def tokenize(self, texts: Sequence[str], prompt: str, keep: Keep) -> list[TokenizedText]:
+        if any("poison" in text for text in texts):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().tokenize(texts, prompt, keep)
+
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
     home = Path(sys.argv[1])
     tokenizer = write_word_tokenizer(home.parent)
-    models = Models(HashingEncoder(), tokenizer, Answerer(None, refuse_below=0.0))
+    models = Models(MortalEncoder(), tokenizer, Answerer(None, refuse_below=0.0))
     settings = Settings(home=home, threads=1, busy_timeout_s=10)
     run_worker(settings, partial(open_resources, settings, models), child="--child" in sys.argv)

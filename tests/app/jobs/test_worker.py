@@ -1,13 +1,23 @@
 """Jobs done by worker processes, which are killed."""
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from io import BytesIO
+from pathlib import Path
 
+import pytest
+
+from app.jobs.snapshot import submit_snapshot
+from app.jobs.supervisor import worker_beside
 from app.jobs.types import ItemState, JobInfo, JobState
 from app.jobs.uploads import Upload
 from app.resources import Resources
+from app.settings import Settings
+from app.snapshots.checking import verify_snapshot
+from embeddings.errors import Conflict, InvalidInput
 from tests.app.jobs.conftest import StartWorker
 
 
@@ -121,3 +131,48 @@ async def test_bad_file_fails_alone_and_is_tried_again_alone(
     await resources.jobs.retry(job.id)
     again = await wait_for_state(resources, job, JobState.DONE, JobState.FAILED)
     assert (again.state, again.items.done, again.items.error) == (JobState.DONE, 3, 1)
+
+
+async def test_file_that_kills_the_worker_fails_alone_and_the_worker_comes_back(
+    resources: Resources, notes: str, settings: Settings
+) -> None:
+    files = [*notes_of(3), Upload("deadly.txt", BytesIO(b"this is poison")), *notes_of(5)[3:]]
+    job = await resources.jobs.ingest_files(notes, files)
+    command = (sys.executable, "-m", "tests.app.jobs.hashing_worker", str(settings.home), "--child")
+    async with worker_beside(command, first_pause_s=0.01):
+        ended = await wait_for_state(resources, job, JobState.DONE, JobState.FAILED)
+    assert (ended.state, ended.items.done, ended.items.error) == (JobState.DONE, 5, 1)
+    (bad,) = (await resources.jobs.items(job.id, ItemState.ERROR)).items
+    assert bad.name == "deadly.txt"
+    assert bad.error is not None
+    assert bad.error.message == "the worker ended 3 times while it read this file"
+
+
+async def test_worker_beside_ends_with_its_block(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    script = f"import os, sys, pathlib; pathlib.Path({str(told)!r}).write_text(str(os.getpid()))"
+
+    async def started() -> bool:
+        return told.exists() and told.read_text() != ""
+
+    async with worker_beside((sys.executable, "-c", script + "; sys.stdin.read()")):
+        await wait_until(started)
+        os.kill(int(told.read_text()), 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
+
+
+async def test_snapshot_is_written_by_a_job(
+    resources: Resources, notes: str, settings: Settings, start_worker: StartWorker
+) -> None:
+    job = await submit_snapshot(resources.jobs, settings, "monday")
+    start_worker()
+    ended = await wait_for_state(resources, job, JobState.DONE, JobState.FAILED)
+    assert (ended.state, ended.error) == (JobState.DONE, None)
+    written = settings.home / "snapshots" / "monday"
+    assert ended.result == {"path": str(written), "size_bytes": written.stat().st_size}
+    verify_snapshot(written)
+    with pytest.raises(Conflict):
+        await submit_snapshot(resources.jobs, settings, "monday")
+    with pytest.raises(InvalidInput):
+        await submit_snapshot(resources.jobs, settings, "../monday")
