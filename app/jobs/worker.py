@@ -17,26 +17,26 @@ from contextlib import (
     suppress,
 )
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from anyio import to_thread
 
 from app.db.engine import Database
 from app.db.migrations import apply_migrations
-from app.encoders import load_encoder
 from app.jobs.attempts import AttemptRef, active_attempts, forget_starts, known_job_ids, replace_attempt
 from app.jobs.durable import DurableAttempts
 from app.jobs.kinds import FUNCTIONS
 from app.jobs.runner import JobRunner
 from app.jobs.uploads import remove_orphans
-from app.resources import Models, Resources, open_resources
 from app.settings import Settings
 from embeddings.errors import Conflict, FootnoteError
-from generation.answering import Answerer
+
+if TYPE_CHECKING:
+    from app.resources import Resources
 
 logger = logging.getLogger("footnote.jobs")
 
-ResourcesOpener = Callable[[], AbstractAsyncContextManager[Resources]]
+ResourcesOpener = Callable[[], AbstractAsyncContextManager["Resources"]]
 
 DISPATCH_S = 0.3
 # Queries come first wherever the scheduler has a choice.
@@ -112,7 +112,7 @@ class Worker:
             async with self._database.write() as connection:
                 await replace_attempt(connection, ref)
 
-    async def _open(self) -> Resources:
+    async def _open(self) -> "Resources":
         async with self._opening:
             if self._resources is None:
                 self._resources = await self._stack.enter_async_context(self._opener())
@@ -173,8 +173,13 @@ def _end_with(parent: IO[bytes]) -> None:
 
 
 @asynccontextmanager
-async def _open_for_writing(settings: Settings) -> AsyncIterator[Resources]:
+async def _open_for_writing(settings: Settings) -> AsyncIterator["Resources"]:
     """Open the service without a decoder: nothing is answered here."""
+    # Imported at the first job: a worker that waits takes half the memory.
+    from app.encoders import load_encoder  # noqa: PLC0415
+    from app.resources import Models, open_resources  # noqa: PLC0415
+    from generation.answering import Answerer  # noqa: PLC0415
+
     loaded = await to_thread.run_sync(load_encoder, settings.encoder)
     models = Models(loaded.encoder, loaded.tokenizer, Answerer(None, refuse_below=0.0))
     async with open_resources(settings, models) as resources:

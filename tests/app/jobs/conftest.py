@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,14 @@ import pytest
 from app.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+
+# What would make DBOS call home.
+CLOUD = {
+    "DBOS__CLOUD": "true",
+    "DBOS__CONDUCTOR_APP_NAME": "footnote",
+    "DBOS__CONDUCTOR_KEY": "key",
+    "DBOS__CONDUCTOR_URL": "wss://127.0.0.1:9/",
+}
 
 StartWorker = Callable[..., subprocess.Popen[bytes]]
 
@@ -26,7 +35,8 @@ def start_worker(settings: Settings) -> Iterator[StartWorker]:
 
     def start(*options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.app.jobs.hashing_worker", str(settings.home), *options]
-        started.append(subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE))
+        environ = os.environ | CLOUD
+        started.append(subprocess.Popen(command, cwd=REPOSITORY, env=environ, stdin=subprocess.PIPE))
         return started[-1]
 
     yield start

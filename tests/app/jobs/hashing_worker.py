@@ -1,4 +1,4 @@
-"""A worker whose encoder takes no time, and dies of the word poison, as a process:
+"""A worker whose encoder takes no time, as a process. It dies of the word poison, and of calling anybody:
 
 python -m tests.app.jobs.hashing_worker HOME
 """
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from app.jobs.worker import run_worker
 from app.resources import Models, open_resources
@@ -28,7 +29,14 @@ class MortalEncoder(HashingEncoder):
         return super().tokenize(texts, prompt, keep)
 
 
+def die_of_a_call(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook: a host and a port are a tuple, the socket of another process here is a path."""
+    if event in {"socket.connect", "socket.getaddrinfo"} and not isinstance(arguments[1], str | bytes):
+        os._exit(99)
+
+
 if __name__ == "__main__":
+    sys.addaudithook(die_of_a_call)
     logging.basicConfig(level=logging.WARNING)
     home = Path(sys.argv[1])
     tokenizer = write_word_tokenizer(home.parent)
