@@ -37,7 +37,7 @@ async def test_every_write_route_needs_a_scope_beyond_read(
     ]
     assert len(writes) == 18
     for method, path in writes:
-        url = path.replace("{name}", "garden").replace("{document_id}", "a")
+        url = path.replace("{name}", "garden").replace("{document_id}", "a").replace("{number}", "1")
         assert_problem(await client.request(method, url), 401, "Authorization")
         reply = await client.request(method, url, headers=keys[Scope.READ])
         assert_problem(reply, 403, "Authorization")
