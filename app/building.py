@@ -51,6 +51,7 @@ class Builder:
         while not self._stopping.is_set():
             pause = INTERVAL_S
             try:
+                await self._indexes.hold_ready()
                 await self.build_all()
             except (
                 FootnoteError,

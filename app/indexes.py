@@ -18,12 +18,12 @@ from app.builds import BuildStore
 from app.db.collections import CollectionRef, all_collections, last_seq_of
 from app.db.engine import Database
 from app.db.following import ChangeReader, ReleaseIncompleteError, Wanted
-from app.db.releases import all_releases, find_served, present_served
+from app.db.releases import all_releases, find_release, find_served, present_served
 from app.encoders import Encoders
 from app.services.completing import Completion, wanted_of
 from app.services.encoding import Encoding
-from app.services.release_types import KEPT_STATES, Release
-from embeddings.errors import NotFound
+from app.services.release_types import KEPT_STATES, Release, ReleaseState
+from embeddings.errors import FootnoteError, NotFound
 from retrieval.index import CollectionIndex
 
 logger = logging.getLogger("footnote.indexes")
@@ -60,6 +60,7 @@ class Indexes:
         self._completion = Completion(database, encoders)
         self._held: dict[Wanted, _Held] = {}
         self._last_served: dict[str, Release] = {}
+        self._warming: dict[int, asyncio.Task[None]] = {}
 
     async def expected_encoding(self, name: str) -> Encoding:
         """What the collection's queries were last encoded with, so that a query can be encoded before SQL is
@@ -75,10 +76,14 @@ class Indexes:
         """The collection in its release in service, whose index has taken in all that was committed before
         this call.
 
-        Raises NotFound, and ModelDamaged for the release's encoder.
+        A release that another process put in service is loaded in the background, and until then the one
+        before goes on. Raises NotFound, and ModelDamaged for the release's encoder.
         """
         async with self._database.read() as connection:
             collection, release = await find_served(connection, name)
+            before = await self._stand_in(connection, collection, release)
+        if before is not None:
+            return await self.follow_release(collection, before)
         while True:
             served, held = await self._hold(collection, release)
             if served.index.seq < collection.last_seq:
@@ -171,6 +176,49 @@ class Indexes:
             dimension = held.index.dimension
             opened = await to_thread.run_sync(self._open_index, wanted, dimension, last_seq)
             await self.replace(wanted, opened)
+
+    async def _stand_in(
+        self, connection: AsyncConnection, collection: CollectionRef, release: Release
+    ) -> Release | None:
+        """The release that answers while the one in service is being loaded; None when that may answer."""
+        before = self._last_served.get(collection.name)
+        if before is None or before.id == release.id or before.collection_id != collection.id:
+            return None
+        wanted = Wanted(collection.id, release.chunking, self._encoders.model_id(release) or "")
+        if release.id not in self._warming and wanted not in self._held:
+            self._warming[release.id] = asyncio.create_task(self._warm(collection, release))
+        warming = self._warming.get(release.id)
+        if warming is None or warming.done():
+            return None
+        # Of a release that was retired meanwhile the chunks may be gone.
+        kept = await find_release(connection, collection, before.number)
+        return kept if kept.state == ReleaseState.PREVIOUS else None
+
+    async def _warm(self, collection: CollectionRef, release: Release) -> None:
+        try:
+            await self.follow_release(collection, release)
+        except FootnoteError as error:  # the searches that follow meet it too
+            logger.warning("release %d of %s: %s", release.number, collection.name, error)
+
+    async def close(self) -> None:
+        """End what is being loaded."""
+        for task in self._warming.values():
+            task.cancel()
+        await asyncio.gather(*self._warming.values(), return_exceptions=True)
+
+    async def hold_ready(self) -> None:
+        """Load the releases that wait to be put in service, so that the switch to one finds its index there.
+
+        Another process may have made them.
+        """
+        async with self._database.read() as connection:
+            ready = await all_releases(connection, (ReleaseState.READY,))
+            owners = {collection.id: collection for collection in await all_collections(connection)}
+        for release in ready:
+            wanted = wanted_of(release, await self._encoders.of(release))
+            if wanted not in self._held and release.collection_id in owners:
+                with suppress(NotFound):  # deleted meanwhile
+                    await self.follow_release(owners[release.collection_id], release)
 
     async def _hold(self, collection: CollectionRef, release: Release) -> tuple[Served, _Held]:
         encoder = await self._encoders.of(release)

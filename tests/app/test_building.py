@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.resources import Models, Resources, open_resources
+from app.services.release_types import ReindexInput, ReleaseState
 from app.services.types import DocumentInput, SearchInput
 from app.settings import Settings
 from retrieval.types import SearchMode
@@ -112,6 +113,24 @@ async def test_builds_of_a_deleted_collection_go_at_the_next_start(
 
     async with service(settings, models):
         assert not (settings.home / "indexes" / "1").exists()
+
+
+async def test_release_that_another_process_made_is_loaded_before_it_is_promoted(
+    settings: Settings, models: Models, resources: Resources, notes: str
+) -> None:
+    await write(resources, 0, 20)
+    await found(resources, "note")
+    async with service(settings, models) as other:
+        wanted = ReindexInput(chunk_max_tokens=64, chunk_overlap_tokens=0)
+        made = await other.releases.reindex(notes, wanted, promote=False)
+    assert made.state == ReleaseState.READY
+
+    await resources.indexes.hold_ready()
+
+    (index,) = [
+        index for wanted, index in resources.indexes.held().items() if wanted.chunking == made.chunking
+    ]
+    assert len(index) == 20
 
 
 async def test_small_index_needs_no_build(resources: Resources, notes: str) -> None:
