@@ -116,6 +116,7 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
         yield resources
     finally:
         await to_thread.run_sync(resources.builder.close)
+        await resources.indexes.close()
         await to_thread.run_sync(resources.encoders.close)
         await to_thread.run_sync(resources.answers.close)
         await to_thread.run_sync(builds.close)
