@@ -91,7 +91,6 @@ def _rank_lexical(snapshot: Snapshot, request: SearchRequest) -> RankedList:
 
 def _rank_hybrid(snapshot: Snapshot, request: SearchRequest) -> RankedList:
     fusion = Fusion() if request.fusion is None else request.fusion
-    check_fusion(fusion)
     candidates = find_candidates(snapshot, request)
     fused = fuse(candidates, fusion)
     order = np.lexsort((candidates.chunk_ids, -fused))
@@ -201,6 +200,8 @@ def _check_page(request: SearchRequest) -> None:
     for name, value, least in (("limit", request.limit, 1), ("offset", request.offset, 0)):
         _require(value >= least, name, value, f"at least {least}")
     _require(0 <= request.diversity <= 1, "diversity", request.diversity, "0 to 1")
+    if request.fusion is not None:
+        check_fusion(request.fusion)
     if request.min_score is not None:
         _require(isfinite(request.min_score), "min_score", request.min_score, "a finite number")
 

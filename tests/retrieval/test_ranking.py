@@ -118,6 +118,7 @@ def test_repetitions_make_room_for_another_subject(mode: SearchMode) -> None:
         ({"diversity": float("nan")}, "diversity"),
         ({"min_score": float("inf")}, "min_score"),
         ({"fusion": Fusion(k=0)}, "fusion.k"),
+        ({"fusion": Fusion(alpha=2.0), "mode": SearchMode.LEXICAL}, "fusion.alpha"),
     ],
 )
 def test_value_out_of_range_is_refused(many: CollectionIndex, changes: dict[str, Any], field: str) -> None:
