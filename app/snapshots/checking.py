@@ -7,15 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from app.snapshots.archive import Progress, decode
 from app.snapshots.databases import find_problems
 from app.snapshots.disk import disk_errors
-from app.snapshots.manifest import DATABASE, INDEXES, JOBS_DATABASE, SnapshotManifest
+from app.snapshots.manifest import DATABASE, INDEXES, JOBS_DATABASE, FileRecord, SnapshotManifest
 from app.snapshots.opening import OpenSnapshot, open_snapshot
 from embeddings.artifact import MANIFEST as MODEL_MANIFEST
 from embeddings.artifact import ModelManifest
 from retrieval.builds.manifest import MANIFEST as BUILD_MANIFEST
-from retrieval.builds.manifest import BuildManifest
+
+
+class _FileList(msgspec.Struct, frozen=True):
+    """What every version of a build's manifest has: an older build is no damage, it is made anew."""
+
+    files: dict[str, FileRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ def _models(opened: OpenSnapshot) -> Iterator[str]:
 def _builds(opened: OpenSnapshot) -> Iterator[str]:
     for build in opened.manifest.builds:
         folder = f"{INDEXES}/{build}"
-        manifest = decode(opened.path, opened.reader.read(f"{folder}/{BUILD_MANIFEST}"), BuildManifest)
+        manifest = decode(opened.path, opened.reader.read(f"{folder}/{BUILD_MANIFEST}"), _FileList)
         yield from _differences(opened, folder, manifest.files)
 
 

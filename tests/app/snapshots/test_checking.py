@@ -1,3 +1,4 @@
+import asyncio
 import json
 import random
 import re
@@ -8,11 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.program import program
+from app.resources import Resources
 from app.settings import Settings
 from app.snapshots.checking import verify_snapshot
 from app.snapshots.writing import create_snapshot
 from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.errors import FootnoteError, NotFound, Unreadable
+from tests.app.snapshots.conftest import make_build
 from tests.app.snapshots.crafted import craft, read_files
 
 
@@ -74,6 +77,21 @@ def test_model_with_another_file_is_a_problem(closed: Settings, tmp_path: Path) 
     craft(tmp_path / "b.tar", manifest, {**files, changed: files[changed] + b" "})
     problems = verify_snapshot(tmp_path / "b.tar").problems
     assert problems == (f"{changed} is not the file that the manifest beside it names",)
+
+
+async def test_build_of_an_older_version_is_no_problem_but_a_changed_one_is(
+    stocked: Resources, tmp_path: Path
+) -> None:
+    await make_build(stocked)
+    manifest = await asyncio.to_thread(create_snapshot, stocked.settings, tmp_path / "a.tar")
+    files = read_files(tmp_path / "a.tar")
+    place = f"indexes/{manifest.builds[0]}"
+    older = json.dumps({"format": 0, "files": json.loads(files[f"{place}/manifest.json"])["files"]})
+    craft(tmp_path / "b.tar", manifest, {**files, f"{place}/manifest.json": older.encode()})
+    assert verify_snapshot(tmp_path / "b.tar").problems == ()
+    craft(tmp_path / "c.tar", manifest, {**files, f"{place}/vectors.faiss": b"other"})
+    (problem,) = verify_snapshot(tmp_path / "c.tar").problems
+    assert problem.startswith(f"{place}/vectors.faiss is not the file")
 
 
 def test_absent_file_is_told(tmp_path: Path) -> None:
