@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from app.db.idempotency import Answer, find_answer
 from app.resources import Models, open_resources
 from app.services.types import SearchInput
 from app.settings import Settings
 from retrieval.types import SearchMode
+from tests.app.keyed_writer import keyed_request
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -44,3 +46,22 @@ async def test_kill_loses_nothing_acknowledged_and_brings_nothing_deleted_back(
         assert missing <= {str(max(map(int, added)))}
         assert returned == set()
         assert {hit.document_id for hit in found.hits} == stored
+
+
+@pytest.mark.parametrize("lines", [3, 14])
+async def test_kill_keeps_each_answer_with_its_write_or_neither(
+    lines: int, settings: Settings, models: Models
+) -> None:
+    command = [sys.executable, "-m", "tests.app.keyed_writer", str(settings.home), str(models.tokenizer)]
+    acknowledged = {number for _, number in kill_after(lines, command)}
+    async with open_resources(settings, models) as resources:
+        stored = {document.id for document in (await resources.documents.list("notes", 1000)).documents}
+        async with resources.database.read() as connection:
+            kept = {
+                number: await find_answer(connection, keyed_request(number))
+                for number in range(1, 20 + max(map(int, acknowledged)))
+            }
+    answered = {str(number) for number, answer in kept.items() if answer is not None}
+    assert acknowledged <= answered
+    assert answered == stored
+    assert {answer.answer for answer in kept.values() if answer} == {Answer(200, b"created")}

@@ -32,6 +32,7 @@ def metadata_of(number: int) -> dict[str, Any]:
         'quoted "key"': number % 5,
         "dotted.key": bool(number % 2),
         "big": 2**53 + number,
+        "mixed": [3, 3.0, "3", [3, 9], True, None, -4, 2**63 - 1][number % 8],
         **({"optional": None} if number % 6 == 0 else {}),
     }
 
@@ -204,6 +205,13 @@ async def test_two_reclaimers_and_a_second_deletion(filled: Resources) -> None:
         {"share": {"$gt": 1.5}},
         {"share": 1 / 7},
         {"big": 2**53 + 1},
+        {"big": {"$gt": 2**53 + 30}, "n": {"$lt": 35}},
+        {"mixed": 3},
+        {"mixed": {"$gte": 1}},
+        {"mixed": {"$lt": 3}},
+        {"mixed": 2**63 - 1},
+        {"mixed": {"$lt": 2**64}},
+        {"mixed": {"$gt": 2}, "parity": "even"},
         {"tags": "a"},
         {"tags": 1},
         {"tags": None},
