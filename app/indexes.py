@@ -30,6 +30,8 @@ logger = logging.getLogger("footnote.indexes")
 
 # A collection of fewer writes is loaded from SQL at each start, in less than a second.
 MIN_SEALABLE_WRITES = 2_000
+# After a switch a search waits for the new release to take in so many writes: some tens of milliseconds.
+MAX_WAITED_WRITES = 100
 
 
 @dataclass(slots=True)
@@ -184,8 +186,7 @@ class Indexes:
         before = self._last_served.get(collection.name)
         if before is None or before.id == release.id or before.collection_id != collection.id:
             return None
-        wanted = Wanted(collection.id, release.chunking, self._encoders.model_id(release) or "")
-        if release.id not in self._warming and wanted not in self._held:
+        if release.id not in self._warming and self._is_far_behind(collection, release):
             self._warming[release.id] = asyncio.create_task(self._warm(collection, release))
         warming = self._warming.get(release.id)
         if warming is None or warming.done():
@@ -194,10 +195,17 @@ class Indexes:
         kept = await find_release(connection, collection, before.number)
         return kept if kept.state == ReleaseState.PREVIOUS else None
 
+    def _is_far_behind(self, collection: CollectionRef, release: Release) -> bool:
+        wanted = Wanted(collection.id, release.chunking, self._encoders.model_id(release) or "")
+        held = self._held.get(wanted)
+        return held is None or collection.last_seq - held.index.seq > MAX_WAITED_WRITES
+
     async def _warm(self, collection: CollectionRef, release: Release) -> None:
+        """Load a release. After a failure the searches meet it themselves, until another start."""
         try:
             await self.follow_release(collection, release)
-        except FootnoteError as error:  # the searches that follow meet it too
+            del self._warming[release.id]
+        except FootnoteError as error:
             logger.warning("release %d of %s: %s", release.number, collection.name, error)
 
     async def close(self) -> None:

@@ -281,7 +281,7 @@ async def test_release_that_another_process_promoted_is_loaded_while_the_one_bef
         assert (await find(other, "note"))[0] == 1
         await reindex(resources, encoder=WIDE, chunk_max_tokens=16)
         await resources.documents.add(notes, [note(77)])
-        answers = []
+        answers: list[int] = []
         while not answers or answers[-1] == 1:
             number, found = await find(other, about(77))
             assert found[0] == "note-77"
