@@ -4,12 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
-from litestar import Litestar, Router
+from litestar import Controller, Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 
 from app.http.access import AccessGuard, reject_unknown_parameters
 from app.http.answers import AnswerController
+from app.http.cohere_rerank import CohereRerankController
 from app.http.collections import CollectionController
 from app.http.documents import DocumentController
 from app.http.health import HealthController
@@ -26,6 +27,7 @@ from app.http.request import StrictRequest
 from app.http.search import SearchController
 from app.http.tei_embed import TEIController
 from app.http.tei_info import TEIInfoController
+from app.http.tei_rerank import TEIRerankController
 from app.resources import open_resources
 from app.settings import Settings, load_settings
 
@@ -43,7 +45,7 @@ def create_app(
     settings = load_settings() if settings is None else settings
     opening = Opening(opener or partial(open_resources, settings), on_failure)
     return Litestar(
-        route_handlers=[HealthController, _api(), TEIController, TEIInfoController, index, assets_router()],
+        route_handlers=[HealthController, _api(), *_foreign(), index, assets_router()],
         state=State({"opening": opening}),
         lifespan=[opening.lifespan],
         dependencies={"resources": Provide(provide_resources, sync_to_thread=False)},
@@ -68,6 +70,11 @@ def _api() -> Router:
         guards=[reject_unknown_parameters],
         dependencies={"keyed": Provide(KeyedWrites().provide)},
     )
+
+
+def _foreign() -> list[type[Controller]]:
+    """Routes at the places where other servers' clients look for them."""
+    return [TEIController, TEIInfoController, TEIRerankController, CohereRerankController]
 
 
 def _version() -> str:

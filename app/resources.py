@@ -27,10 +27,12 @@ from app.services.ingest import Ingest
 from app.services.keys import KeyService
 from app.services.reclaiming import Reclaimer
 from app.services.releases import ReleaseService
+from app.services.reranking import Reranking, TextReranker
 from app.services.search import SearchService
 from app.settings import Settings
 from embeddings.artifact import MANIFEST
 from embeddings.errors import InvalidInput
+from embeddings.reranker import Reranker
 from generation.answering import Answerer
 from generation.artifact import BUNDLED_DECODER
 from generation.decoder import Decoder
@@ -49,13 +51,14 @@ class Models:
     """The models that the settings name.
 
     tokenizer: the encoder's tokenizer.json, in whose tokens chunks are measured. load_encoder: loads the
-    encoder of a release that names its own.
+    encoder of a release that names its own. reranker: None where the settings name none.
     """
 
     encoder: TextEncoder
     tokenizer: Path
     answerer: Answerer
     load_encoder: EncoderLoader = load_encoder
+    reranker: TextReranker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Resources:
     collections: CollectionService
     documents: DocumentService
     search: SearchService
+    reranking: Reranking
     answers: AnswerService
     keys: KeyService
     releases: ReleaseService
@@ -138,7 +142,9 @@ async def _open_builds(settings: Settings, database: Database) -> BuildStore:
 def load_models(settings: Settings) -> Models:
     """The models that the settings name. Raises ModelDamaged."""
     loaded = load_encoder(settings.encoder)
-    return Models(loaded.encoder, loaded.tokenizer, _load_answerer(settings))
+    folder = settings.reranker
+    reranker = None if folder is None else Reranker.load(folder, settings.threads)
+    return Models(loaded.encoder, loaded.tokenizer, _load_answerer(settings), reranker=reranker)
 
 
 def _load_answerer(settings: Settings) -> Answerer:
@@ -154,7 +160,8 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
     encoders = Encoders(settings, LoadedEncoder(models.encoder, models.tokenizer), models.load_encoder)
     indexes = Indexes(database, encoders, builds)
     collections = CollectionService(database, encoders)
-    search = SearchService(database, indexes, settings)
+    reranking = Reranking(models.reranker, encoders.default.encoding)
+    search = SearchService(database, indexes, settings, reranking)
     return Resources(
         settings=settings,
         database=database,
@@ -165,6 +172,7 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         collections=collections,
         documents=DocumentService(database, Ingest(database, encoders), settings),
         search=search,
+        reranking=reranking,
         answers=AnswerService(search, collections, models.answerer, settings),
         keys=KeyService(database),
         releases=ReleaseService(database, encoders, indexes),

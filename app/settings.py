@@ -20,6 +20,7 @@ CONFIG_FILENAME = "footnote.toml"
 # FOOTNOTE_DATA names the folder of data sets, which tests and training read and the service does not.
 OTHER_VARIABLES = (CONFIG_VARIABLE, "FOOTNOTE_DATA")
 MIB = 1024 * 1024
+_FOLDERS = (Path, Path | None)
 
 
 def _cores() -> int:
@@ -43,6 +44,7 @@ class Settings:
     threads: int = _number(_cores(), 1, 256)
     encoder: Path = BUNDLED_ENCODER
     decoder: Path = BUNDLED_DECODER
+    reranker: Path | None = None
     # 8 MiB is 90 s of encoding on two cores; a longer text should come as its chapters.
     max_text_bytes: int = _number(8 * MIB, 1, 1024 * MIB)
     max_file_bytes: int = _number(32 * MIB, 1, 1024 * MIB)
@@ -144,7 +146,7 @@ def _value(item: Field[Any], raw: object, key: str, folder: Path) -> Any:
         raise InvalidInput(
             f"{key} is {raw!r}; it must be a text", field=key, found=repr(raw), expected="a text"
         )
-    return folder / Path(raw).expanduser() if item.type is Path else raw
+    return folder / Path(raw).expanduser() if item.type in _FOLDERS else raw
 
 
 def _whole_number(item: Field[Any], raw: object, key: str) -> int:

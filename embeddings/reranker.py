@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,8 @@ class Reranker:
         self._tokenizer = tokenizer
         self.spec: RerankerSpec = manifest.reranker
         self.manifest = manifest
-        tokenizer.enable_truncation(self.spec.max_tokens, strategy="only_second")
+        self._pairs = Tokenizer.from_str(tokenizer.to_str())
+        self._pairs.enable_truncation(self.spec.max_tokens, strategy="only_second")
 
     @classmethod
     def load(cls, directory: Path, threads: int = 1, opener: SessionOpener = open_session) -> Self:
@@ -81,13 +82,15 @@ class Reranker:
             )
         path = directory / manifest.weights
 
-        def opened(exact: bool) -> Self:
-            return cls(opener(path, exact), read_tokenizer(directory / TOKENIZER), manifest, threads)
-
+        tokenizer = read_tokenizer(directory / TOKENIZER)
         if GOLDEN not in manifest.files:
-            return opened(False)
-        golden = GoldenVectors.read(directory)
-        return first_faithful(golden, directory, lambda exact: GoldenPairs(opened(exact))).reranker
+            return cls(opener(path, False), tokenizer, manifest, threads)
+        faithful = first_faithful(
+            GoldenVectors.read(directory),
+            directory,
+            lambda exact: GoldenPairs(cls(opener(path, exact), tokenizer, manifest, threads)),
+        )
+        return faithful.reranker
 
     @property
     def model_id(self) -> str:
@@ -123,7 +126,11 @@ class Reranker:
         """What the graph gets to see of each pair."""
         queries = {query: self._shortened(query) for query, _ in pairs}
         given = [(queries[query], without_surrogates(text)) for query, text in pairs]
-        return [_tokenized(encoding) for encoding in self._tokenizer.encode_batch(given)]
+        return [_tokenized(encoding) for encoding in self._pairs.encode_batch(given)]
+
+    def count_tokens(self, query: str, text: str) -> int:
+        """Tokens of a pair with the special ones, before the text is cut."""
+        return len(self._tokenizer.encode(self._shortened(query), without_surrogates(text)).ids)
 
     def run(self, batch: Sequence[TokenizedPair]) -> Scores:
         """The model's own numbers, (len(batch),), by one run of the graph without the GIL."""
@@ -137,17 +144,24 @@ class Reranker:
         scores: Scores = self._session.run(None, feed)[0]
         return scores
 
+    def cut(self, text: str, max_tokens: int) -> str:
+        """The beginning of a text that has at most max_tokens tokens, special ones not counted."""
+        text = without_surrogates(text)
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return text if len(offsets) <= max_tokens else text[: offsets[max_tokens - 1][1]]
+
     def _shortened(self, query: str) -> str:
         """The query, cut where half of the model's length is full: the text has to have its place."""
-        query, room = without_surrogates(query), self.spec.max_tokens // 2
-        offsets = self._tokenizer.encode(query, add_special_tokens=False).offsets
-        return query if len(offsets) <= room else query[: offsets[room - 1][1]]
+        return self.cut(query, self.spec.max_tokens // 2)
 
 
-class GoldenPairs:
+R = TypeVar("R", bound=Reranker)
+
+
+class GoldenPairs(Generic[R]):
     """A reranker as golden vectors look at it: its scores of pairs of their texts are one vector."""
 
-    def __init__(self, reranker: Any) -> None:
+    def __init__(self, reranker: R) -> None:
         self.reranker = reranker
 
     def encode(self, texts: Sequence[str], _prompt: str) -> Scores:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def parity_pairs(texts: ParityTexts, reranker: Reranker) -> list[list[Pair]]:
 
 def original_scores(original: CrossEncoder, pairs: Sequence[Pair]) -> Scores:
     """The model's own numbers (n,), before its activation."""
-    given = [list(pair) for pair in pairs]
+    given: Any = [list(pair) for pair in pairs]
     found = original.predict(given, activation_fn=torch.nn.Identity(), show_progress_bar=False)
     return np.asarray(found, dtype=np.float32).reshape(-1)
 

@@ -54,7 +54,7 @@ def read_reranker(folder: Path) -> RerankerSource:
     with quiet_transformers():
         original = _open(folder)
         _check(original, folder)
-    tokenizer = fast_tokenizer(original)
+    tokenizer = fast_tokenizer(cast(Any, original))
     own: Any = original.tokenizer
     own.padding_side = "right"
     for pair in _PAIRS:
@@ -70,10 +70,13 @@ def _open(folder: Path) -> CrossEncoder:
     # Attention that can be exported: not every architecture's default can.
     model = {"attn_implementation": "eager", "dtype": torch.float32}
     try:
-        return CrossEncoder(str(folder), device="cpu", model_kwargs=model, local_files_only=True)
+        original: CrossEncoder = CrossEncoder(
+            str(folder), device="cpu", model_kwargs=model, local_files_only=True
+        )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError) as error:
         found = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise _refused(folder, found, "a cross-encoder that sentence-transformers can open") from error
+    return original
 
 
 def _check(original: CrossEncoder, folder: Path) -> None:

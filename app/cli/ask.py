@@ -28,6 +28,7 @@ def ask(  # noqa: PLR0913 - the options of one question
     passages: Annotated[int, typer.Option(help="How many of the best passages to answer from.")] = 5,
     mode: ModeOption = "hybrid",
     where: FilterOption = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Choose passages with the reranker.")] = False,
     temperature: Annotated[float, typer.Option(help="0 is greedy; above 0 samples.")] = 0.0,
     top_k: Annotated[int, typer.Option(help="Sample among this many tokens; 0 is off.")] = 0,
     top_p: Annotated[
@@ -46,7 +47,7 @@ def ask(  # noqa: PLR0913 - the options of one question
     from retrieval.types import SearchMode
 
     sampling = SamplingSettings(temperature, top_k, top_p, seed, max_tokens, tuple(stop or ()))
-    wanted = AnswerInput(question, passages, parse_filter_option(where), SearchMode(mode), sampling)
+    wanted = AnswerInput(question, passages, parse_filter_option(where), SearchMode(mode), sampling, rerank)
     if as_json:
         from app.http.answer_schemas import AnswerReply
 

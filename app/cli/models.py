@@ -1,8 +1,9 @@
-"""`footnote models`: the models in use, and how encoders are converted."""
+"""`footnote models`: the models in use, and how encoders and rerankers are converted."""
 
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,8 @@ from embeddings.errors import FootnoteError, InvalidInput
 if TYPE_CHECKING:
     from embeddings.artifact import ModelManifest
     from training.encoder_conversion import Watcher
+    from training.encoder_origin import Provenance
+    from training.parity_texts import ParityTexts
 
 commands = typer.Typer(no_args_is_help=True, help="The models that Footnote works with.")
 
@@ -24,6 +27,7 @@ class Kind(StrEnum):
     """What can be converted."""
 
     ENCODER = "encoder"
+    RERANKER = "reranker"
 
 
 class Precision(StrEnum):
@@ -40,7 +44,8 @@ def show_models(as_json: AsJson = False) -> None:
     from embeddings.artifact import load_manifest
 
     settings = load_settings()
-    manifests = [(folder, load_manifest(folder)) for folder in (settings.encoder, settings.decoder)]
+    folders = (settings.encoder, settings.decoder, settings.reranker)
+    manifests = [(folder, load_manifest(folder)) for folder in folders if folder is not None]
     if as_json:
         print_json({"models": [{"folder": str(folder), **_fields(each)} for folder, each in manifests]})
         return
@@ -58,6 +63,7 @@ def _fields(manifest: "ModelManifest") -> dict[str, object]:
 
 def _print_manifest(folder: Path, manifest: "ModelManifest") -> None:
     spec = manifest.encoder
+    longest = manifest.encoder or manifest.reranker
     sizes = ", ".join(map(str, spec.matryoshka_dimensions)) if spec else ""
     print_fields(
         [
@@ -69,7 +75,7 @@ def _print_manifest(folder: Path, manifest: "ModelManifest") -> None:
             ("precision", manifest.precision),
             ("dimension", spec and spec.dimension),
             ("smaller dimensions", sizes or None),
-            ("max_tokens", spec and spec.max_tokens),
+            ("max_tokens", longest and longest.max_tokens),
             ("pooling", spec and spec.pooling),
             *((f"prompt {name}", repr(prompt)) for name, prompt in (spec.prompts if spec else {}).items()),
             *((f"parity {name}", figure) for name, figure in manifest.parity.items()),
@@ -85,7 +91,7 @@ def convert(  # noqa: PLR0913, PLR0917 - the options of one conversion
         typer.Argument(help="A folder of sentence-transformers or transformers, or the id of a hub's model."),
     ],
     output: Annotated[Path, typer.Option(help="The folder to make.")],
-    kind: Annotated[Kind, typer.Option(help="What the model is.")] = Kind.ENCODER,  # noqa: ARG001 - the only one
+    kind: Annotated[Kind, typer.Option(help="What the model is.")] = Kind.ENCODER,
     precision: Annotated[Precision, typer.Option(help="Of its numbers.")] = Precision.INT8,
     name: Annotated[str | None, typer.Option(help="Of the model; the source's by default.")] = None,
     prompt: Annotated[
@@ -113,10 +119,13 @@ def convert(  # noqa: PLR0913, PLR0917 - the options of one conversion
     ndcg_drop: Annotated[
         float, typer.Option(help="Largest loss of nDCG@10 by int8, in points of a hundred.")
     ] = 0.5,
+    order_kept: Annotated[
+        float, typer.Option(min=0, max=1, help="Of a reranker: share of candidates int8 keeps in order.")
+    ] = 0.9,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert an encoder; nothing is written when a figure of the comparison is out of bounds."""
+    """Convert an encoder or a reranker; writes nothing when a figure of the comparison is out of bounds."""
     _require_torch("converting a model")
     from training.encoder_conversion import Conversion, convert_encoder
     from training.encoder_origin import locate, trace
@@ -127,9 +136,17 @@ def convert(  # noqa: PLR0913, PLR0917 - the options of one conversion
     prompts, sizes = _prompts(prompt or []), _sizes(matryoshka)
     compared = (given_texts(texts),) if texts else BUILT_IN
     folder = locate(source)
+    provenance = trace(source, folder, name)
+    if kind is Kind.RERANKER:
+        _only_for_encoders(prompt=prompt, matryoshka=matryoshka, judge=judge)
+        bounds = (fp32_difference, order_kept)
+        _convert_reranker(
+            folder, _Target(output, provenance, compared, precision, overwrite), bounds, as_json
+        )
+        return
     conversion = Conversion(
         output=output,
-        provenance=trace(source, folder, name),
+        provenance=provenance,
         texts=compared,
         precision=precision.value,
         judges=tuple(judge or ()),
@@ -146,6 +163,51 @@ def convert(  # noqa: PLR0913, PLR0917 - the options of one conversion
         print_json({"folder": str(output), **_fields(manifest)})
     else:
         _print_manifest(output, manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What to make of a model, whatever its kind."""
+
+    output: Path
+    provenance: "Provenance"
+    texts: "tuple[ParityTexts, ...]"
+    precision: Precision
+    overwrite: bool
+
+
+def _convert_reranker(folder: Path, target: _Target, bounds: tuple[float, float], as_json: bool) -> None:
+    """bounds: largest difference of the fp32 graph, and least share of candidates kept in order."""
+    from training.reranker_conversion import RerankerConversion, convert_reranker
+    from training.reranker_parity import PairBounds
+    from training.reranker_source import read_reranker
+
+    conversion = RerankerConversion(
+        output=target.output,
+        provenance=target.provenance,
+        texts=target.texts,
+        precision=target.precision.value,
+        bounds=PairBounds(*bounds),
+        overwrite=target.overwrite,
+    )
+    with _watcher(as_json) as watcher:
+        watcher.announce(f"reading {folder}")
+        manifest = convert_reranker(read_reranker(folder), conversion, watcher)
+    if as_json:
+        print_json({"folder": str(target.output), **_fields(manifest)})
+    else:
+        _print_manifest(target.output, manifest)
+
+
+def _only_for_encoders(**options: object) -> None:
+    if given := [name for name, value in options.items() if value]:
+        raise InvalidInput(
+            f"--{given[0]} is for encoders; a reranker has no such thing",
+            field=given[0],
+            found="--kind reranker",
+            expected="--kind encoder",
+            next_step=f"leave --{given[0]} out",
+        )
 
 
 def _prompts(given: list[str]) -> dict[str, str]:

@@ -37,6 +37,7 @@ def search(  # noqa: PLR0913, PLR0917  # each parameter is an option
     merge_neighbours: Annotated[
         bool, typer.Option("--merge-neighbours", help="Make one hit of chunks that follow one another.")
     ] = False,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Order the best 50 with the reranker.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show every score and rank.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -54,6 +55,7 @@ def search(  # noqa: PLR0913, PLR0917  # each parameter is an option
         diversity,
         min_score,
         merge_neighbours,
+        rerank,
     )
     found = run_with_resources(lambda r: r.search.search(collection, wanted))
     if as_json:
@@ -99,7 +101,9 @@ def describe_place(hit: "Hit") -> str:
 
 def _describe_scores(hit: "Hit") -> str:
     sides = [("dense", hit.scores.dense), ("lexical", hit.scores.lexical)]
-    return "  ".join([*(_describe_side(name, side) for name, side in sides), f"fused {hit.scores.fused:.4f}"])
+    scores = [*(_describe_side(name, side) for name, side in sides), f"fused {hit.scores.fused:.4f}"]
+    reranked = [] if hit.scores.rerank is None else [f"rerank {hit.scores.rerank:.4f}"]
+    return "  ".join(scores + reranked)
 
 
 def _describe_side(name: str, side: "SideScore | None") -> str:

@@ -2,7 +2,7 @@
 
 What happened is decided once, as a problem (problems.py); here it is only told in other words.
 Sources: platform.openai.com/docs/guides/error-codes; huggingface/text-embeddings-inference 1.9,
-router/src/lib.rs and router/src/http/server.rs.
+router/src/lib.rs and router/src/http/server.rs; docs.cohere.com/reference/errors.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,8 @@ from app.http.problems import Problem
 
 _URN = "urn:footnote:"
 _OPENAI_PATHS = ("/v1/embeddings", "/v1/models")
-_TEI_PATHS = frozenset({"/embed", "/similarity", "/info", "/health"})
+_TEI_PATHS = frozenset({"/embed", "/similarity", "/rerank", "/info", "/health"})
+_COHERE_PATHS = frozenset({"/v1/rerank", "/v2/rerank"})
 
 
 class OpenAIError(Struct, frozen=True):
@@ -47,7 +48,13 @@ class TEIErrorReply(Struct, frozen=True):
     ]
 
 
-ForeignReply = Response[OpenAIErrorReply] | Response[TEIErrorReply]
+class CohereErrorReply(Struct, frozen=True):
+    """A failure of a Cohere route."""
+
+    message: Annotated[str, Meta(description="What happened, and what to do")]
+
+
+ForeignReply = Response[OpenAIErrorReply] | Response[TEIErrorReply] | Response[CohereErrorReply]
 ErrorForm = Callable[[Problem, Mapping[str, str]], ForeignReply]
 
 
@@ -58,7 +65,7 @@ def foreign_form(method: str, path: str) -> ErrorForm | None:
         return openai_reply
     if path in _TEI_PATHS or (path == "" and method == "POST"):
         return tei_reply
-    return None
+    return cohere_reply if path in _COHERE_PATHS else None
 
 
 _OPENAI_CODES = {
@@ -111,6 +118,12 @@ def tei_reply(problem: Problem, headers: Mapping[str, str]) -> Response[TEIError
     return Response(TEIErrorReply(_in_words(problem), kind), status_code=status, headers=dict(headers))
 
 
+def cohere_reply(problem: Problem, headers: Mapping[str, str]) -> Response[CohereErrorReply]:
+    """A problem as Cohere tells it. Its clients know a wrong value as 400."""
+    status = 400 if problem.status == 422 else problem.status
+    return Response(CohereErrorReply(_in_words(problem)), status_code=status, headers=dict(headers))
+
+
 def _in_words(problem: Problem) -> str:
     """Everything that problem details say in fields of their own, as one text."""
     text = problem.detail
@@ -131,6 +144,11 @@ def openai_responses(*statuses: int) -> dict[int, ResponseSpec]:
 def tei_responses(*statuses: int) -> dict[int, ResponseSpec]:
     """Document the failures of a TEI route. statuses: those beside the ones every route may give."""
     return _describe(TEIErrorReply, {*_EVERYWHERE, *statuses})
+
+
+def cohere_responses(*statuses: int) -> dict[int, ResponseSpec]:
+    """Document the failures of a Cohere route. statuses: those beside the ones every route may give."""
+    return _describe(CohereErrorReply, {*_EVERYWHERE, *statuses})
 
 
 def _describe(form: type[Struct], statuses: set[int]) -> dict[int, ResponseSpec]:

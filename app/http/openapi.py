@@ -29,6 +29,7 @@ TAGS = [
     Tag("Jobs", "Long work with progress, done by a worker process"),
     Tag("OpenAI", "Embeddings and models, for OpenAI's clients"),
     Tag("Text Embeddings Inference", "Embeddings, for the clients of Hugging Face's server"),
+    Tag("Rerank", "Relevance of texts, for the clients of Cohere and of Hugging Face's server"),
     Tag("Health", "For supervisors and load balancers"),
 ]
 

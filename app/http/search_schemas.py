@@ -72,6 +72,10 @@ class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
     merge_neighbours: Annotated[
         bool, Meta(description="Make one hit of chunks that overlap or follow one another in a document")
     ] = False
+    rerank: Annotated[
+        bool, Meta(description="Have the best hits scored again by the reranker that the operator installed")
+    ] = False
+    rerank_candidates: Annotated[int, Meta(description="How many hits the reranker scores, 1 to 1000")] = 50
 
     def to_input(self) -> SearchInput:
         """The same for the service."""
@@ -85,6 +89,8 @@ class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
             self.diversity,
             self.min_score,
             self.merge_neighbours,
+            self.rerank,
+            self.rerank_candidates,
         )
 
 
@@ -96,6 +102,7 @@ class Explanation(Struct, frozen=True):
     lexical_score: float | None
     lexical_rank: int | None
     fused_score: float
+    rerank_score: Annotated[float | None, Meta(description="By the reranker, 0 to 1")] = None
 
     @classmethod
     def of(cls, hit: Hit) -> "Explanation":
@@ -107,6 +114,7 @@ class Explanation(Struct, frozen=True):
             lexical.score if lexical else None,
             lexical.rank if lexical else None,
             hit.scores.fused,
+            hit.scores.rerank,
         )
 
 

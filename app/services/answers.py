@@ -65,7 +65,9 @@ class AnswerService:
         _check_input(wanted, self._max_question_chars)
         with self._place_in_queue():
             threshold = (await self._collections.get(collection)).settings.refusal_threshold
-            query = SearchInput(wanted.question, wanted.mode, wanted.passages, 0, wanted.filter)
+            query = SearchInput(
+                wanted.question, wanted.mode, wanted.passages, 0, wanted.filter, rerank=wanted.rerank
+            )
             found = await self._search.search(collection, query)
             yield found
             async with aclosing(self._decode(wanted, found, threshold)) as events:

@@ -15,6 +15,7 @@ from app.indexes import Indexes, Served
 from app.services.encoding import Encoding
 from app.services.merging import Passage, merge_neighbours
 from app.services.metadata import check_text
+from app.services.reranking import Reranking
 from app.services.types import Hit, HitScores, SearchInput, SearchOutput
 from app.settings import Settings
 from embeddings.errors import InvalidInput
@@ -44,10 +45,13 @@ class _Found:
 class SearchService:
     """Searches collections, each as it stood, or later, when the call began."""
 
-    def __init__(self, database: Database, indexes: Indexes, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, indexes: Indexes, settings: Settings, reranking: Reranking
+    ) -> None:
         self._database = database
         self._indexes = indexes
         self._settings = settings
+        self._reranking = reranking
 
     async def search(self, collection: str, wanted: SearchInput) -> SearchOutput:
         """The best hits for a query.
@@ -56,6 +60,8 @@ class SearchService:
         """
         started = time.perf_counter()
         self._check(wanted)
+        if wanted.rerank:
+            return await self._reranking.search(self.search, collection, wanted)
         filter_ = None if wanted.filter is None else parse_filter(wanted.filter)
         request = SearchRequest(
             wanted.query,

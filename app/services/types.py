@@ -170,7 +170,8 @@ class SearchInput:
     filter: the JSON object of the filter language; None: every document. fusion: None: the collection's.
     diversity: 0 ranks by score alone, 1 by difference from the hits above alone.
     min_score: hits of a lower score are left out. merge_neighbours: chunks of one document that overlap or
-    follow one another become one hit; limit and offset count such hits.
+    follow one another become one hit; limit and offset count such hits. rerank: put the best
+    `rerank_candidates` hits into the reranker's order before limit and offset.
     """
 
     query: str
@@ -182,15 +183,21 @@ class SearchInput:
     diversity: float = 0.0
     min_score: float | None = None
     merge_neighbours: bool = False
+    rerank: bool = False
+    rerank_candidates: int = 50
 
 
 @dataclass(frozen=True, slots=True)
 class HitScores:
-    """Every score that led to a hit; a side that did not return it is None. fused: the score that ranks."""
+    """Every score that led to a hit; a side that did not return it is None.
+
+    fused: the score that ranks, unless there is one of the reranker's, `rerank`.
+    """
 
     fused: float
     dense: SideScore | None = None
     lexical: SideScore | None = None
+    rerank: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +239,17 @@ class SearchOutput:
 
 @dataclass(frozen=True, slots=True)
 class AnswerInput:
-    """A question to answer from a collection. passages: how many of the best hits may be read and cited."""
+    """A question to answer from a collection.
+
+    passages: how many of the best hits may be read and cited; rerank: choose them with the reranker.
+    """
 
     question: str
     passages: int = 5
     filter: object | None = None
     mode: SearchMode = SearchMode.HYBRID
     sampling: SamplingSettings = SamplingSettings()  # noqa: RUF009  # frozen, so it may be shared
+    rerank: bool = False
 
 
 @dataclass(frozen=True, slots=True)

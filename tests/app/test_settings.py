@@ -99,3 +99,10 @@ def test_named_file_that_is_absent_fails(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         load_settings({"FOOTNOTE_CONFIG": "absent.toml"}, tmp_path)
     assert caught.value.field == "FOOTNOTE_CONFIG"
+
+
+def test_a_folder_that_need_not_be_set_is_a_folder_when_it_is(tmp_path: Path) -> None:
+    assert load_settings({}, tmp_path).reranker is None
+    assert (
+        load_settings({"FOOTNOTE_RERANKER": "models/rerank"}, tmp_path).reranker == tmp_path / "models/rerank"
+    )
