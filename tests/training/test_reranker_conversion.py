@@ -85,3 +85,30 @@ def test_a_taken_folder_is_refused(source: RerankerSource, tmp_path: Path) -> No
 def test_a_classifier_of_three_labels_is_no_reranker(tmp_path: Path) -> None:
     with pytest.raises(ModelDamaged, match="3 outputs"):
         read_reranker(write_reranker("bert", tmp_path, labels=3))
+
+
+def test_a_long_text_loses_its_end_and_the_query_stays(int8: Path) -> None:
+    reranker = Reranker.load(int8)
+    long = " ".join(PARITY[0].passages)
+    short, cut = reranker.tokenize([(QUERY, "water"), (QUERY, long)])
+    question = short.segments.index(1)
+    assert (short.truncated, cut.truncated, len(cut.ids)) == (False, True, reranker.max_tokens)
+    assert cut.ids[:question] == short.ids[:question]
+    assert reranker.count_tokens(QUERY, long) > reranker.max_tokens
+
+
+def test_a_query_that_would_leave_no_place_for_the_text_is_cut(int8: Path) -> None:
+    reranker = Reranker.load(int8)
+    (pair,) = reranker.tokenize([(" ".join(PARITY[0].passages), "water \ud800")])
+    assert not pair.truncated
+    assert pair.segments.index(1) <= reranker.max_tokens // 2 + 2
+
+
+def test_scores_do_not_depend_on_the_texts_beside_them(int8: Path) -> None:
+    reranker = Reranker.load(int8)
+    texts = PARITY[0].passages[:40]
+    together = reranker.score(QUERY, texts)
+    alone = [reranker.score(QUERY, [text])[0] for text in texts]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert reranker.score(QUERY, []).shape == (0,)
+    assert ((together > 0) & (together < 1)).all()
