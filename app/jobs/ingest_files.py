@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,21 +38,32 @@ BUSY_PAUSE_S = 1.0
 _FATAL = (NotFound, StorageFull, Overloaded)
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many of the job's files have their end. Counted here: in SQL it would be a look at all of them."""
+
+    ended: int
+    total: int
+
+
 async def ingest_files(context: JobContext) -> dict[str, Any]:
     """Store the job's files; returns how many there are in each state.
 
     Raises NotFound when the collection is gone, StorageFull or Overloaded when nothing can be written.
     """
-    total = sum((await _counts(context)).values())
+    counts = await _counts(context)
+    total = sum(counts.values())
+    tally = Tally(total - counts[ItemState.PENDING], total)
     for first in range(0, total, GROUP):
-        await context.step(f"files {first} to {first + GROUP - 1}", partial(_store_group, context, first))
+        name = f"files {first} to {first + GROUP - 1}"
+        await context.step(name, partial(_store_group, context, tally, first))
     counts = await _counts(context)
     if not counts[ItemState.ERROR]:
         await to_thread.run_sync(remove_uploads, context.resources.settings.home, context.job_id)
     return {"done": counts[ItemState.DONE], "error": counts[ItemState.ERROR]}
 
 
-async def _store_group(context: JobContext, first: int) -> None:
+async def _store_group(context: JobContext, tally: Tally, first: int) -> None:
     """Store those of a group of files that wait.
 
     Files whose reading has ended a worker before come last and one by one, so that only the guilty one is
@@ -59,19 +71,21 @@ async def _store_group(context: JobContext, first: int) -> None:
     """
     async with context.resources.database.read() as connection:
         waiting = await pending_items(connection, context.job_id, first, GROUP)
-    await _store_together(context, [item for item in waiting if item.starts == 0])
+    await _store_together(context, tally, [item for item in waiting if item.starts == 0])
     for item in waiting:
         if item.starts >= MAX_STARTS:
-            await _end(context, item, {"state": ItemState.ERROR, "error": record_failure(_deadly(item))})
+            await _end(
+                context, tally, item, {"state": ItemState.ERROR, "error": record_failure(_deadly(item))}
+            )
         elif item.starts > 0:
-            await _store_together(context, [item])
+            await _store_together(context, tally, [item])
 
 
-async def _store_together(context: JobContext, items: Sequence[PendingItem]) -> None:
+async def _store_together(context: JobContext, tally: Tally, items: Sequence[PendingItem]) -> None:
     async with context.resources.database.write() as connection:
         await count_start(connection, context.job_id, [item.ordinal for item in items])
     async with asyncio.TaskGroup() as group:
-        storing = [group.create_task(_fatal_or_none(_store(context, item))) for item in items]
+        storing = [group.create_task(_fatal_or_none(_store(context, tally, item))) for item in items]
     for task in storing:
         if (fatal := task.result()) is not None:
             raise fatal
@@ -86,7 +100,7 @@ async def _fatal_or_none(storing: Awaitable[None]) -> FootnoteError | None:
     return None
 
 
-async def _store(context: JobContext, item: PendingItem) -> None:
+async def _store(context: JobContext, tally: Tally, item: PendingItem) -> None:
     try:
         results = await _within_time(_add(context, item))
         values = _outcome(results)
@@ -94,7 +108,7 @@ async def _store(context: JobContext, item: PendingItem) -> None:
         raise
     except Exception as error:
         values = {"state": ItemState.ERROR, "error": record_failure(error)}
-    await _end(context, item, values)
+    await _end(context, tally, item, values)
     if values["state"] is ItemState.DONE:
         await to_thread.run_sync(partial(_path(context, item).unlink, missing_ok=True))
 
@@ -141,11 +155,11 @@ def _outcome(results: Sequence[ItemResult]) -> dict[str, Any]:
     return {"state": ItemState.DONE, "result": told}
 
 
-async def _end(context: JobContext, item: PendingItem, values: dict[str, Any]) -> None:
+async def _end(context: JobContext, tally: Tally, item: PendingItem, values: dict[str, Any]) -> None:
     async with context.resources.database.write() as connection:
         await end_item(connection, context.job_id, item.ordinal, values)
-    counts = await _counts(context)
-    context.progress(sum(counts.values()) - counts[ItemState.PENDING], sum(counts.values()), "files")
+    tally.ended += 1
+    context.progress(tally.ended, tally.total, "files")
 
 
 async def _counts(context: JobContext) -> dict[ItemState, int]:
