@@ -58,7 +58,7 @@ class BuildStore:
                 continue
             if manifest.database_id != self._database_id:
                 logger.warning("the build %s is of another database; it is removed", directory)
-                shutil.rmtree(directory, ignore_errors=True)
+                self._remove(directory)
             elif manifest.origin == origin:
                 yield directory, manifest
 
@@ -112,7 +112,7 @@ class BuildStore:
     def discard(self, directory: Path, error: BuildDamaged) -> None:
         """Remove a damaged build, and say so."""
         logger.warning("%s; it is removed and made anew", error)
-        shutil.rmtree(directory, ignore_errors=True)
+        self._remove(directory)
 
     def sweep(self) -> None:
         """Remove what ended processes left behind."""
@@ -139,7 +139,7 @@ class BuildStore:
         for directory, (collection_id, max_seq) in reached.items():
             if max_seq > last_seqs.get(collection_id, -1):
                 logger.warning("the build %s is not of this database's history; it is removed", directory)
-                shutil.rmtree(directory, ignore_errors=True)
+                self._remove(directory)
             if collection_id not in last_seqs:
                 shutil.rmtree(directory.parent, ignore_errors=True)
 
@@ -150,9 +150,16 @@ class BuildStore:
             self._lock.close()
             self._live = self._lock = None
 
+    def _remove(self, directory: Path) -> None:
+        """Remove a build. It is moved away first, so that a kill leaves no half of it in its place."""
+        doomed = self._workspace() / directory.name
+        with suppress(OSError):  # another process was faster
+            directory.rename(doomed)
+        shutil.rmtree(doomed.parent, ignore_errors=True)
+
     def _remove_old(self, origin: BuildOrigin) -> None:
         for directory, _ in list(self.builds(origin))[KEPT_BUILDS:]:
-            shutil.rmtree(directory, ignore_errors=True)
+            self._remove(directory)
 
     def _folder(self, collection_id: int) -> Path:
         return self._root / str(collection_id)
