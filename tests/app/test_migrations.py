@@ -5,11 +5,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from app.db.migrations import apply_migrations
+from app.db.migrations import MIGRATIONS, apply_migrations, writer_connection
 from app.db.models import Model
 from embeddings.errors import Conflict
 
@@ -67,3 +69,19 @@ def test_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -
         apply_migrations(tmp_path / "a.db", 1)
     assert caught.value.found == "9999"
     assert caught.value.expected == "0003"
+
+
+def test_what_a_collection_serves_becomes_its_first_release(tmp_path: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with writer_connection(tmp_path / "a.db", 1) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO collections VALUES (7, 'notes', 64, 8, NULL, 0, '2026-01-01', '2026-01-01')"
+        )
+    apply_migrations(tmp_path / "a.db", 1)
+    with closing(sqlite3.connect(tmp_path / "a.db")) as database:
+        joined = "FROM collections c JOIN releases r ON r.id = c.release_id"
+        row = database.execute(f"SELECT c.id, r.number, r.state, r.chunking, r.encoder {joined}").fetchone()
+    assert row == (7, 1, "serving", "tokens-64-8", None)
