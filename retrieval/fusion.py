@@ -16,13 +16,17 @@ depth: scores that do not stand out from the background of the collection carry 
 What scores cannot tell is weighed in from outside, each weight with a reason for people: how many words of
 the query the encoder's vocabulary knows, and how much of the collection is source code.
 
-Measured nDCG@10 (`footnote eval retrieval --data ../shared/data/NAME`, bundled int8 encoder):
+Measured nDCG@10 (test queries of ../shared/data/NAME, bundled int8 encoder, one run):
 
                   scifact  cranfield   cacm  cosqa  xquad ru  xquad zh
     lexical          .685       .514   .463   .386      .955      .976
-    dense            .649       .499   .426   .589      .266      .320
-    rrf, k = 60      .712       .544   .545   .512      .592      .659
-    evidence         .726       .557   .552   .591      .955      .976
+    dense            .649       .498   .416   .593      .275      .317
+    rrf, k = 60      .715       .552   .552   .515      .604      .655
+    convex, least    .720       .550   .540   .455      .953      .976
+    convex, worst    .738       .566   .564   .533      .935      .961
+    evidence         .729       .558   .547   .594      .955      .976
+
+Both of convex have alpha 0.5; they count from the least possible score and from the worst candidate.
 
 On 23 further collections made from the QA sets, queries and manuals of ../shared/data (11 of them encoded in
 bf16 instead) it was at worst .003 below the better side, and above it on 19.
