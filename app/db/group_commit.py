@@ -49,10 +49,18 @@ class _Done:
 
 
 class GroupCommit:
-    """begin: opens a transaction that is committed when its block ends without an exception."""
+    """begin: opens a transaction that is committed when its block ends without an exception.
 
-    def __init__(self, begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]]) -> None:
+    max_seconds: after which a transaction takes no further writes.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
+        max_seconds: float = MAX_SECONDS,
+    ) -> None:
         self._begin = begin
+        self._max_seconds = max_seconds
         self._queue: deque[_Waiting] = deque()
         self._committing: asyncio.Task[None] | None = None
 
@@ -87,7 +95,7 @@ class GroupCommit:
     async def _fill(self, connection: AsyncConnection, done: list[_Done]) -> None:
         """Do the writes that wait, also those that come meanwhile."""
         clock = asyncio.get_running_loop().time
-        ends = clock() + MAX_SECONDS
+        ends = clock() + self._max_seconds
         while self._queue and len(done) < MAX_WRITES and (not done or clock() < ends):
             waiting = self._queue.popleft()
             if not waiting.answer.done():

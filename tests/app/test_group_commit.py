@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
-from app.db.group_commit import MAX_WRITES
+from app.db.group_commit import MAX_WRITES, GroupCommit
 from embeddings.errors import InvalidInput, Overloaded
 
 
@@ -44,7 +44,8 @@ async def stored(database: Database) -> list[int]:
 
 async def test_writes_that_wait_together_share_a_transaction(database: Database) -> None:
     works = [Insert(number) for number in range(10)]
-    assert await asyncio.gather(*map(database.write_together, works)) == list(range(10))
+    group = GroupCommit(database.write, max_seconds=60)
+    assert await asyncio.gather(*map(group.run, works)) == list(range(10))
     assert len({id(work.connections[0]) for work in works}) == 1
     assert await stored(database) == list(range(10))
 
