@@ -46,7 +46,13 @@ def test_every_operation_tells_what_it_does_and_how_it_fails() -> None:
 def test_every_field_of_a_request_is_described() -> None:
     schemas = describe_api()["components"]["schemas"]
     requests = ["SearchRequest", "AnswerRequest", "NewDocument", "FileForm", "ChunkingFields", "Deletion"]
-    requests += ["FusionFields", "EmbeddingRequest", "EmbedRequest", "SimilarityRequest", "SimilarityParameters"]
+    requests += [
+        "FusionFields",
+        "EmbeddingRequest",
+        "EmbedRequest",
+        "SimilarityRequest",
+        "SimilarityParameters",
+    ]
     for name in requests:
         for field, schema in schemas[name]["properties"].items():
             assert schema.get("description"), f"{name}.{field}"

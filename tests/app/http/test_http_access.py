@@ -12,7 +12,7 @@ from tests.app.http.conftest import Client, Keys, application_of, assert_problem
 
 READS_BY_POST = {
     "/v1/collections/{name}/search", "/v1/collections/{name}/answer",
-    "/v1/embeddings", "/embed", "/similarity", "/",
+    "/v1/embeddings", "/embed", "/similarity", "/", "/v1/rerank", "/v2/rerank", "/rerank",
 }  # fmt: skip
 
 

@@ -73,7 +73,8 @@ async def test_exists_may_ask_for_any_field(garden: str, post: Post) -> None:
 async def test_expected_lists_the_known_fields(garden: str, post: Post) -> None:
     problem = assert_problem(await post("search", query="tomatoes", limt=3), 422, "limt")
     assert problem["expected"] == (
-        "one of query, mode, limit, offset, filter, explain, fusion, diversity, min_score, merge_neighbours"
+        "one of query, mode, limit, offset, filter, explain, fusion, diversity, min_score, merge_neighbours, "
+        "rerank, rerank_candidates"
     )
 
 

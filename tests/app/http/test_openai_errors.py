@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -52,7 +53,8 @@ class WaitingEncoding:
 
 
 def with_encoding(resources: Resources, encoding: Any) -> Litestar:
-    return application_of(replace(resources, encoding=encoding))
+    encoders: Any = SimpleNamespace(default=SimpleNamespace(encoding=encoding))
+    return application_of(replace(resources, encoders=encoders))
 
 
 @asynccontextmanager
