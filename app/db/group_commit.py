@@ -124,11 +124,21 @@ class GroupCommit:
 
 async def _attempt(connection: AsyncConnection, waiting: _Waiting) -> _Done:
     """Do one write, or none of it. Raises OperationalError when the transaction itself may be gone."""
+    broken: list[OperationalError] = []
     try:
         async with connection.begin_nested():
-            result = await waiting.work(connection)
-    except OperationalError:
-        raise  # a full disk, for one, lets SQLite roll back everything
+            result = await _told(waiting.work, connection, broken)
+    except OperationalError as error:  # a full disk, for one, lets SQLite roll back everything
+        raise broken[0] if broken else error  # noqa: B904  the later one says only that the savepoint is gone
     except Exception as error:  # told to the one that waits
         return _Done(waiting, error=error)
     return _Done(waiting, result)
+
+
+async def _told(work: Work[T], connection: AsyncConnection, broken: list[OperationalError]) -> T:
+    """Do the work, and note what broke it: undoing the savepoint may fail too and hide that."""
+    try:
+        return await work(connection)
+    except OperationalError as error:
+        broken.append(error)
+        raise

@@ -1,4 +1,4 @@
-"""Make the tables of the index life cycle: releases, mass deletes, idempotency keys, the database's identity."""
+"""Make the tables of the index life cycle: releases, mass deletes, idempotency keys, an identity."""
 
 import uuid
 from collections.abc import Sequence
