@@ -6,7 +6,16 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tests.benchmarks import encoder_speed, kills, queries_beside_bulk, scale, service, soak
+from tests.benchmarks import (
+    encoder_speed,
+    kills,
+    queries_beside_bulk,
+    scale,
+    scale_http,
+    service,
+    soak,
+    switches,
+)
 
 
 class Benchmark(NamedTuple):
@@ -21,6 +30,8 @@ BENCHMARKS = {
     "encoder": Benchmark(encoder_speed.measure, encoder_speed.add_arguments),
     "queries-beside-bulk": Benchmark(queries_beside_bulk.measure, queries_beside_bulk.add_arguments),
     "scale": Benchmark(scale.measure, scale.add_arguments),
+    "scale-http": Benchmark(scale_http.measure, scale_http.add_arguments),
+    "switches": Benchmark(switches.measure, switches.add_arguments),
     "kills": Benchmark(kills.measure, kills.add_arguments),
     "soak": Benchmark(soak.measure, soak.add_arguments),
 }
