@@ -51,8 +51,8 @@ class Builder:
         while not self._stopping.is_set():
             pause = INTERVAL_S
             try:
-                await self._indexes.hold_ready()
                 await self.build_all()
+                await self._indexes.hold_ready()
             except (
                 FootnoteError,
                 OSError,
