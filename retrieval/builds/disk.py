@@ -1,7 +1,6 @@
 """The steps by which files become durable, in one place, so that a test can stop the power after each."""
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +22,3 @@ class Disk:
 
     def rename(self, source: Path, target: Path) -> None:
         source.rename(target)
-
-    def remove(self, directory: Path) -> None:
-        """Remove a folder that nothing needs; what another process removed first is no error."""
-        shutil.rmtree(directory, ignore_errors=True)
