@@ -1,6 +1,5 @@
 """What a build says about itself, and the proof that its files are the ones that were written."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import msgspec
 import tantivy
 
+from embeddings.artifact import ArtifactFile, describe_file
 from embeddings.errors import BuildDamaged
 from retrieval.sealed_vectors import IndexKind
 
@@ -25,11 +25,6 @@ class BuildOrigin:
     collection_id: int
     chunking: str
     model_id: str
-
-
-class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    size_bytes: int
-    sha256: str
 
 
 class BuildManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +47,7 @@ class BuildManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     index_kind: IndexKind
     tantivy: str
     created_at: str
-    files: dict[str, FileRecord]
+    files: dict[str, ArtifactFile]
 
     @property
     def origin(self) -> BuildOrigin:
@@ -63,12 +58,10 @@ class BuildManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sum(record.size_bytes for record in self.files.values())
 
 
-def describe_files(directory: Path) -> dict[str, FileRecord]:
+def describe_files(directory: Path) -> dict[str, ArtifactFile]:
     """Every file under a build's folder but the manifest, by its path in the folder."""
     paths = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {
-        str(path.relative_to(directory)): FileRecord(path.stat().st_size, _sha256(path)) for path in paths
-    }
+    return {str(path.relative_to(directory)): describe_file(path) for path in paths}
 
 
 def write_manifest(path: Path, manifest: BuildManifest) -> None:
@@ -97,7 +90,7 @@ def verify_files(directory: Path, manifest: BuildManifest, names: Iterable[str] 
     """Compare the checksums, of all files or of these. Raises BuildDamaged."""
     for name in manifest.files if names is None else names:
         try:
-            found = _sha256(directory / name)
+            found = describe_file(directory / name).sha256
         except OSError as error:
             raise _damaged(directory, f"{name}: {error}", "a readable file") from error
         if found != manifest.files[name].sha256:
@@ -111,11 +104,6 @@ def _check_sizes(directory: Path, manifest: BuildManifest) -> None:
         if size != record.size_bytes:
             found = f"no {name}" if size is None else f"{name} of {size} bytes"
             raise _damaged(directory, found, f"{record.size_bytes} bytes")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _damaged(directory: Path, found: str, expected: str) -> BuildDamaged:
