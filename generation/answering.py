@@ -125,7 +125,13 @@ def _highlight(question: str, sources: Sequence[Source]) -> Answer:
 
 def _answer_from(reading: Reading, sources: Sequence[Source], model: str) -> Answer:
     if reading.finish_reason == "refused" or not reading.text.strip():
-        return Answer(AnswerStatus.NOT_FOUND, confidence=reading.answer_probability, model=model)
+        return Answer(
+            AnswerStatus.NOT_FOUND,
+            confidence=reading.answer_probability,
+            model=model,
+            prompt_tokens=reading.prompt_tokens,
+            tokens=reading.tokens,
+        )
     citations = CitationList()
     sentences = tuple(
         _cited_sentence(reading.text[start:end], _find_citation(reading, (start, end), sources), citations)
@@ -138,6 +144,9 @@ def _answer_from(reading: Reading, sources: Sequence[Source], model: str) -> Ans
         sentences=sentences,
         citations=tuple(citations.citations),
         model=model,
+        prompt_tokens=reading.prompt_tokens,
+        tokens=reading.tokens,
+        finish_reason="length" if reading.finish_reason == "length" else "stop",
     )
 
 

@@ -138,7 +138,8 @@ class Answer:
 
     text: the reader's answer; None unless answered. confidence: 0 to 1, the reader's probability that the
     sources hold the answer; None when no reader was asked. sentences: of the answer, or the highlights, best
-    first. model: id of the reader that was asked.
+    first. model: id of the reader that was asked; prompt_tokens, tokens: that it read and decoded, 0 where no
+    reader was asked. finish_reason: length when max_tokens ended the text.
     """
 
     status: AnswerStatus
@@ -147,6 +148,9 @@ class Answer:
     sentences: tuple[AnswerSentence, ...] = ()
     citations: tuple[Citation, ...] = ()
     model: str | None = None
+    prompt_tokens: int = 0
+    tokens: int = 0
+    finish_reason: Literal["stop", "length"] = "stop"
 
 
 @dataclass(frozen=True, slots=True)

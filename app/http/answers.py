@@ -1,19 +1,18 @@
 """The answer route: JSON, or typed server-sent events when asked for."""
 
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from litestar import Controller, Request, Response, post
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.openapi import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.params import JSONBody
 
 from app.http.answer_schemas import AnswerReply, AnswerRequest
-from app.http.answer_stream import EVENT_STREAM, open_stream
+from app.http.answer_stream import open_stream
 from app.http.collections import CollectionName
+from app.http.event_stream import EVENT_STREAM, StreamedOperation
 from app.http.problems import problem_responses
 from app.resources import Resources
 from app.services.types import AnswerOutput, Scope
@@ -21,18 +20,6 @@ from app.services.types import AnswerOutput, Scope
 
 def _wants_events(request: Request[Any, Any, Any]) -> bool:
     return request.accept.best_match([MediaType.JSON, EVENT_STREAM], default=MediaType.JSON) == EVENT_STREAM
-
-
-@dataclass
-class AnswerOperation(Operation):
-    """The route's description, with the event stream as a second form of the reply."""
-
-    def __post_init__(self) -> None:
-        """Add what Litestar's description of a reply has no place for: a second media type."""
-        reply = (self.responses or {})["200"]
-        if isinstance(reply, OpenAPIResponse) and reply.content is not None:
-            stream = Schema(type=OpenAPIType.STRING, description="Server-sent events, as described above")
-            reply.content[EVENT_STREAM] = OpenAPIMediaType(schema=stream)
 
 
 class AnswerController(Controller):
@@ -46,7 +33,7 @@ class AnswerController(Controller):
         scope=Scope.READ,
         status_code=200,
         summary="Answer a question",
-        operation_class=AnswerOperation,
+        operation_class=StreamedOperation,
         responses={
             200: ResponseSpec(
                 AnswerReply,

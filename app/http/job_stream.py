@@ -6,7 +6,8 @@ from contextlib import aclosing
 
 from litestar.response import Stream
 
-from app.http.answer_stream import EVENT_STREAM, HEARTBEAT, HEARTBEAT_S, encode_event
+from app.http.answer_stream import encode_event
+from app.http.event_stream import EVENT_STREAM, HEARTBEAT, HEARTBEAT_S
 from app.http.job_schemas import JobReply
 from app.http.problems import describe_failure
 from app.jobs.types import JobInfo

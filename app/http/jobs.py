@@ -8,10 +8,10 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, MultipartBody, PathParameter, QueryParameter
 from litestar.response import Stream
 
-from app.http.answer_stream import EVENT_STREAM
 from app.http.collections import CollectionName
 from app.http.document_schemas import FileForm
 from app.http.documents import require_form
+from app.http.event_stream import EVENT_STREAM
 from app.http.job_schemas import JobItemList, JobList, JobReply, NewSnapshot
 from app.http.job_stream import open_job_stream
 from app.http.problems import problem_responses

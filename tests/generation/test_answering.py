@@ -95,7 +95,10 @@ def test_words_that_no_source_holds_are_marked_unsupported(number: int | None) -
 
 def test_a_refusal_is_not_found_without_words_or_citations() -> None:
     events = ask("Where is Atlantis", [WAR, GARDEN], WordReader())
-    assert events == [Answer(AnswerStatus.NOT_FOUND, confidence=0.1, model="word-reader@test")]
+    refused = Answer(
+        AnswerStatus.NOT_FOUND, confidence=0.1, model="word-reader@test", prompt_tokens=10, tokens=1
+    )
+    assert events == [refused]
 
 
 def test_the_threshold_of_a_request_wins_over_the_answerer_s() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from litestar import Litestar
 
-from app.http.answer_stream import HEARTBEAT, AnswerStream, open_stream
+from app.http.answer_stream import AnswerStream, open_stream
+from app.http.event_stream import HEARTBEAT
 from app.services.types import AnswerEvent
 from embeddings.errors import NotFound, Overloaded
 from generation.types import MessageDelta
