@@ -10,10 +10,11 @@ from generation.sampling import SamplingSettings
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One numbered text that a reader may answer from. number: starts at 1."""
+    """One numbered text that a reader may answer from. number: starts at 1; title: of its document."""
 
     number: int
     text: str
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ def test_a_conversation_becomes_the_text_that_the_decoder_continues() -> None:
 def test_the_text_is_that_of_transformers() -> None:
     transformers = pytest.importorskip("transformers.utils.chat_template_utils")
     source = (
-        "{{- bos_token }}\n{%- for message in messages %}\n    {%- if loop.first and message.role == 'system' %}"
+        "{{- bos_token }}\n{%- for message in messages %}\n"
+        "    {%- if loop.first and message.role == 'system' %}"
         "\n        {%- continue %}\n    {%- endif %}\n{% set x = namespace(n=1) %}{% set x.n = x.n + 1 %}\n"
         "  <{{ x.n }}>{{ message | tojson }}\n{%- endfor %}\n{% if add_generation_prompt %}\n>>\n{% endif %}"
     )
