@@ -15,6 +15,7 @@ answers in one place (HTTP status in brackets).
     ├── Forbidden             a key without the scope                              [403]
     ├── Overloaded            a full queue [429], or not able to serve just now    [503]
     ├── StorageFull           the disk took no more                                [507]
+    ├── UpstreamFailed        a server that the settings name fails or refuses us  [502]
     ├── ModelDamaged          an artifact whose files or figures are wrong         [500]
     └── BuildDamaged          an index directory that is broken or foreign; a cache, so it is made anew
 """
@@ -113,6 +114,10 @@ class Overloaded(FootnoteError):
 
 class StorageFull(FootnoteError):
     code = "storage_full"
+
+
+class UpstreamFailed(FootnoteError):
+    code = "upstream_failed"
 
 
 class ModelDamaged(FootnoteError):

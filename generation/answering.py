@@ -1,10 +1,13 @@
 """From retrieved sources to an answer with footnotes: read, split into sentences, cite, check."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from embeddings.errors import InvalidInput
+from generation.causal.chat_reader import ChatReader
+from generation.causal.prompt_template import PromptTemplate
 from generation.citations import CitationList, align, cite
+from generation.drafts import answer_from_draft
 from generation.highlights import find_highlights
 from generation.sampling import SamplingSettings
 from generation.scripts import mostly_latin
@@ -15,6 +18,7 @@ from generation.types import (
     AnswerStatus,
     Citation,
     CitationFound,
+    Draft,
     MessageDelta,
     Passage,
     Reader,
@@ -30,17 +34,44 @@ NEVER_REFUSE = 0.0
 MAX_PASSAGE_CHARS = 1400
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What a reader can read. latin_only: questions and passages in Latin script; max_passage_chars: longer
+    passages come in parts; None: they come whole.
+    """
+
+    latin_only: bool
+    max_passage_chars: int | None
+
+
+# The bundled decoder is trained on English and knows little beyond it.
+BUNDLED_DEPTH = Depth(latin_only=True, max_passage_chars=MAX_PASSAGE_CHARS)
+CHAT_DEPTH = Depth(latin_only=False, max_passage_chars=None)
+
+
 class Answerer:
     """Answers questions from sources. Not safe for two threads at once when its reader is not.
 
     reader: None where no decoder is installed; every answer is then passages_only or not_found.
     refuse_below: probability below which a reading is withheld, unless a request brings its own;
-    NEVER_REFUSE: never.
+    NEVER_REFUSE: never. depth: of the reader.
     """
 
-    def __init__(self, reader: Reader | None, *, refuse_below: float) -> None:
+    def __init__(self, reader: Reader | None, *, refuse_below: float, depth: Depth = BUNDLED_DEPTH) -> None:
         self.reader = reader
         self.refuse_below = refuse_below
+        self.depth = depth
+
+    def never_refusing(self) -> "Answerer":
+        """The same, with every answer told however improbable."""
+        return Answerer(self.reader, refuse_below=NEVER_REFUSE, depth=self.depth)
+
+    def prompted(self, template: PromptTemplate | None) -> "Answerer":
+        """The same with another prompt; itself for None, and where the reader takes no prompts."""
+        if template is None or not isinstance(self.reader, ChatReader):
+            return self
+        reader = self.reader.prompted(template)
+        return Answerer(reader, refuse_below=self.refuse_below, depth=self.depth)
 
     def answer(
         self,
@@ -56,13 +87,15 @@ class Answerer:
         sources: best first. refuse_below: for this request; None is the answerer's own.
         cancelled: asked before each token; once it is true the iterator ends, without an `Answer`.
         """
-        readable = _readable(question, sources)
+        readable = _readable(question, sources, self.depth)
         if self.reader is None or not readable:
             yield from _finish(_highlight(question, sources))
             return
         chosen = readable[: self.reader.passage_limit]
         threshold = self.refuse_below if refuse_below is None else refuse_below
-        passages = [Passage(number, source.text) for number, source in enumerate(chosen, start=1)]
+        passages = [
+            Passage(number, source.text, source.title) for number, source in enumerate(chosen, start=1)
+        ]
         steps = self.reader.read(
             question, passages, sampling, refuse_below=threshold or None, cancelled=cancelled
         )
@@ -70,6 +103,8 @@ class Answerer:
             for step in steps:
                 if isinstance(step, Reading):
                     yield from _finish(_answer_from(step, chosen, self.reader.model_id))
+                elif isinstance(step, Draft):
+                    yield from _finish(answer_from_draft(step, chosen, self.reader.model_id))
                 elif step:
                     yield MessageDelta(step)
         except InvalidInput as error:
@@ -78,26 +113,25 @@ class Answerer:
             yield from _finish(_highlight(question, sources))  # too long for the reader
 
 
-def _readable(question: str, sources: Sequence[Source]) -> list[Source]:
-    """The sources within the reader's depth, long ones in parts.
-
-    The bundled decoder is trained on English and knows little beyond it.
-    """
-    if not mostly_latin(question):
+def _readable(question: str, sources: Sequence[Source], depth: Depth) -> list[Source]:
+    """The sources within the reader's depth, long ones in parts."""
+    if depth.latin_only and not mostly_latin(question):
         return []
-    parts = [part for source in sources for part in _split_long(source)]
-    return [part for part in parts if mostly_latin(part.text) and any(map(str.isalnum, part.text))]
+    longest = depth.max_passage_chars
+    parts = sources if longest is None else [part for each in sources for part in _split_long(each, longest)]
+    readable = (part for part in parts if not depth.latin_only or mostly_latin(part.text))
+    return [part for part in readable if any(map(str.isalnum, part.text))]
 
 
-def _split_long(source: Source) -> list[Source]:
+def _split_long(source: Source, longest: int) -> list[Source]:
     """The source in parts of whole sentences, because a reader cuts off what it has no room for."""
-    if len(source.text) <= MAX_PASSAGE_CHARS:
+    if len(source.text) <= longest:
         return [source]
     spans: list[Span] = []
     for sentence_start, sentence_end in split_sentences(source.text):
-        for start in range(sentence_start, sentence_end, MAX_PASSAGE_CHARS):
-            end = min(start + MAX_PASSAGE_CHARS, sentence_end)
-            if spans and end - spans[-1][0] <= MAX_PASSAGE_CHARS:
+        for start in range(sentence_start, sentence_end, longest):
+            end = min(start + longest, sentence_end)
+            if spans and end - spans[-1][0] <= longest:
                 spans[-1] = (spans[-1][0], end)
             else:
                 spans.append((start, end))

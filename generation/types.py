@@ -37,8 +37,46 @@ class Reading:
     finish_reason: Literal["stop", "length", "refused"]
 
 
+@dataclass(frozen=True, slots=True)
+class PromptReport:
+    """The prompt that an answer was written to.
+
+    template: its name. passages, examples: that the prompt shows; dropped_passages, dropped_examples: that
+    found no room in the decoder's context; cut: whether the last passage lost its end.
+    """
+
+    template: str
+    passages: int
+    examples: int
+    dropped_passages: int = 0
+    dropped_examples: int = 0
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a reader wrote, to be checked sentence by sentence against the passages that it names.
+
+    text: without marks; empty when refused. marks: for each mark the offset in `text` behind which it stood,
+    and the number of the passage that it names, true or not. grounded: every stretch of text between marks
+    was held to the passages. answer_probability: 1 - P(refusal); None where the decoder tells none.
+    tokens, prompt_tokens: decoded and prefilled.
+    """
+
+    text: str
+    marks: tuple[tuple[int, int], ...]
+    grounded: bool
+    answer_probability: float | None
+    tokens: int
+    prompt_tokens: int
+    finish_reason: Literal["stop", "length", "refused"]
+    prompt: PromptReport
+
+
 class Reader(Protocol):
-    """A decoder that answers a question with a contiguous span of one passage, or refuses.
+    """A decoder that answers a question from passages, or refuses.
+
+    It gives a `Reading`, a contiguous span of one passage, or a `Draft`.
 
     passage_limit: how many passages one reading can take.
     """
@@ -57,11 +95,11 @@ class Reader(Protocol):
         *,
         refuse_below: float | None,
         cancelled: Callable[[], bool],
-    ) -> Iterator[str | Reading]:
-        """Yield the answer's text piece by piece, in the source's casing, and the `Reading` last.
+    ) -> Iterator[str | Reading | Draft]:
+        """Yield the answer's text piece by piece, in the source's casing, and the `Reading` or `Draft` last.
 
         refuse_below: refuse when answer_probability is below this; None never refuses.
-        cancelled: asked before each token; once it is true the iterator ends, without a `Reading`.
+        cancelled: asked before each token; once it is true the iterator ends, with nothing last.
         Raises InvalidInput with the field "question", before anything else, when the question is too long to
         read.
         """
@@ -140,7 +178,7 @@ class Answer:
     text: the reader's answer; None unless answered. confidence: 0 to 1, the reader's probability that the
     sources hold the answer; None when no reader was asked. sentences: of the answer, or the highlights, best
     first. model: id of the reader that was asked; prompt_tokens, tokens: that it read and decoded, 0 where no
-    reader was asked. finish_reason: length when max_tokens ended the text.
+    reader was asked. finish_reason: length when max_tokens ended the text. prompt: of readers that have one.
     """
 
     status: AnswerStatus
@@ -152,6 +190,7 @@ class Answer:
     prompt_tokens: int = 0
     tokens: int = 0
     finish_reason: Literal["stop", "length"] = "stop"
+    prompt: PromptReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

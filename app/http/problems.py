@@ -24,6 +24,7 @@ from embeddings.errors import (
     Unauthenticated,
     Unreadable,
     UnsupportedFormat,
+    UpstreamFailed,
 )
 
 logger = logging.getLogger("footnote.http")
@@ -31,7 +32,7 @@ logger = logging.getLogger("footnote.http")
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 # What clients do wrong and passing overload are theirs to read; a full disk or a damaged model is not.
-FOR_THE_OPERATOR = frozenset({500, 507})
+FOR_THE_OPERATOR = frozenset({500, 502, 507})
 
 _STATUS: dict[type[FootnoteError], int] = {
     InvalidInput: 422,
@@ -44,6 +45,7 @@ _STATUS: dict[type[FootnoteError], int] = {
     Forbidden: 403,
     Overloaded: 503,
     StorageFull: 507,
+    UpstreamFailed: 502,
     ModelDamaged: 500,
     FootnoteError: 500,
 }

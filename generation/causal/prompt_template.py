@@ -65,8 +65,8 @@ def check_prompt(template: PromptTemplate, field: str) -> None:
     for number, example in enumerate(template.examples):
         _check_places(example.answer, f"{field}.examples[{number}].answer", {"not_found"}, set())
     for name in ("name", "not_found"):
-        if not getattr(template, name).strip():
-            raise _invalid(f"{field}.{name}", "nothing", "a text")
+        if not any(map(str.isalnum, getattr(template, name))):
+            raise _invalid(f"{field}.{name}", "no word", "a text")
     if len(template.examples) > MAX_EXAMPLES:
         found = f"{len(template.examples)} examples"
         raise _invalid(f"{field}.examples", found, f"at most {MAX_EXAMPLES} examples")

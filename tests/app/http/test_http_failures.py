@@ -37,7 +37,7 @@ async def test_unexpected_failure_leaks_nothing_and_is_logged_once(
         (errors.InvalidInput, 422), (errors.NotFound, 404), (errors.Conflict, 409), (errors.TooLarge, 413),
         (errors.UnsupportedFormat, 415), (errors.Unreadable, 422), (errors.Unauthenticated, 401),
         (errors.Forbidden, 403), (errors.Overloaded, 503), (errors.StorageFull, 507),
-        (errors.ModelDamaged, 500), (errors.FootnoteError, 500),
+        (errors.ModelDamaged, 500), (errors.FootnoteError, 500), (errors.UpstreamFailed, 502),
     ],
 )  # fmt: skip
 def test_status_is_the_one_of_the_error_tree(kind: type[errors.FootnoteError], status: int) -> None:
