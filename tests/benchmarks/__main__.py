@@ -14,6 +14,7 @@ from tests.benchmarks import (
     scale_http,
     service,
     soak,
+    stores,
     switches,
 )
 
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "queries-beside-bulk": Benchmark(queries_beside_bulk.measure, queries_beside_bulk.add_arguments),
     "scale": Benchmark(scale.measure, scale.add_arguments),
     "scale-http": Benchmark(scale_http.measure, scale_http.add_arguments),
+    "stores": Benchmark(stores.measure, stores.add_arguments),
     "switches": Benchmark(switches.measure, switches.add_arguments),
     "kills": Benchmark(kills.measure, kills.add_arguments),
     "soak": Benchmark(soak.measure, soak.add_arguments),

@@ -76,10 +76,11 @@ async def _write(home: Path, corpus: ScaleCorpus, chunks: int) -> float:
 async def _write_batch(resources: Resources, corpus: ScaleCorpus, numbers: range) -> None:
     async with resources.database.write() as connection:
         collection, release = await find_served(connection, COLLECTION)
-        await write_documents(connection, collection, list(_rows(corpus, numbers, release)))
+        await write_documents(connection, collection, list(document_rows(corpus, numbers, release)))
 
 
-def _rows(corpus: ScaleCorpus, numbers: range, release: Release) -> Iterator[DocumentRow]:
+def document_rows(corpus: ScaleCorpus, numbers: range, release: Release) -> Iterator[DocumentRow]:
+    """Texts of the corpus as documents of one chunk each, with their vectors, ready to be written."""
     model_id = load_manifest(BUNDLED_ENCODER).model_id
     for i in numbers:
         text = corpus.text(i)

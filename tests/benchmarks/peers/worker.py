@@ -66,7 +66,7 @@ class Session:
 
     def memory(self) -> Mapping[str, object]:
         """The largest resident size so far, in MB."""
-        return {"peak_mb": _peak_mb()}
+        return {"peak_mb": status_mb("VmHWM")}
 
     def _run(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if self._encode is None:
@@ -74,13 +74,14 @@ class Session:
         return self._encode(texts)
 
 
-def _peak_mb() -> float:
+def status_mb(entry: str) -> float:
+    """A size that Linux tells of this process, in MB. VmHWM: the largest resident so far; VmRSS: now."""
     # Not ru_maxrss: that begins with the size of the process which started this one.
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM:"))
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith(f"{entry}:"))
 
 
-def answer(session: Session, line: str) -> Mapping[str, object]:
+def answer(session: object, line: str) -> Mapping[str, object]:
     """Run the command of a line; what failed is told as `error`, not raised."""
     try:
         request: dict[str, Any] = json.loads(line)
@@ -92,11 +93,14 @@ def answer(session: Session, line: str) -> Mapping[str, object]:
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def main() -> None:
+def serve(session: object) -> None:
+    """Answer the commands on standard input until it ends, then end the process.
+
+    session: each of its public methods is a command.
+    """
     # Libraries print to standard output at will: it becomes standard error for them.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    session = Session(sys.argv[1])
     for line in sys.stdin:
         replies.write(json.dumps(answer(session, line)) + "\n")
         replies.flush()
@@ -105,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Session(sys.argv[1]))
