@@ -18,7 +18,7 @@ from app.builds import BuildStore
 from app.db.collections import CollectionRef, all_collections, last_seq_of
 from app.db.engine import Database
 from app.db.following import ChangeReader, ReleaseIncompleteError, Wanted
-from app.db.releases import all_releases, find_release, find_served, present_served
+from app.db.releases import all_releases, fetch_served, find_release, find_served, present_served
 from app.encoders import Encoders
 from app.services.completing import Completion, wanted_of
 from app.services.encoding import Encoding
@@ -70,8 +70,7 @@ class Indexes:
         """
         release = self._last_served.get(name)
         if release is None:
-            async with self._database.read() as connection:
-                _, release = await find_served(connection, name)
+            _, release = await fetch_served(self._database.fetch, name)
         return (await self._encoders.of(release)).encoding
 
     async def follow(self, name: str) -> Served:
@@ -81,9 +80,8 @@ class Indexes:
         A release that another process put in service is loaded in the background, and until then the one
         before goes on. Raises NotFound, and ModelDamaged for the release's encoder.
         """
-        async with self._database.read() as connection:
-            collection, release = await find_served(connection, name)
-            before = await self._stand_in(connection, collection, release)
+        collection, release = await fetch_served(self._database.fetch, name)
+        before = await self._stand_in(collection, release)
         if before is not None:
             return await self.follow_release(collection, before)
         while True:
@@ -179,9 +177,7 @@ class Indexes:
             opened = await to_thread.run_sync(self._open_index, wanted, dimension, last_seq)
             await self.replace(wanted, opened)
 
-    async def _stand_in(
-        self, connection: AsyncConnection, collection: CollectionRef, release: Release
-    ) -> Release | None:
+    async def _stand_in(self, collection: CollectionRef, release: Release) -> Release | None:
         """The release that answers while the one in service is being loaded; None when that may answer."""
         before = self._last_served.get(collection.name)
         if before is None or before.id == release.id or before.collection_id != collection.id:
@@ -192,7 +188,8 @@ class Indexes:
         if warming is None or warming.done():
             return None
         # Of a release that was retired meanwhile the chunks may be gone.
-        kept = await find_release(connection, collection, before.number)
+        async with self._database.read() as connection:
+            kept = await find_release(connection, collection, before.number)
         return kept if kept.state == ReleaseState.PREVIOUS else None
 
     def _is_far_behind(self, collection: CollectionRef, release: Release) -> bool:

@@ -2,40 +2,20 @@
 
 from typing import Any
 
-from sqlalchemy import Function, Row, func, select
+from sqlalchemy import Function, Row, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.engine import Fetch
 from app.db.marks import standing
 from app.db.models import Chunk, Document, DocumentVersion
 from retrieval.types import RankedList
 
 
-async def hydrate(
-    connection: AsyncConnection, collection_id: int, ranked: RankedList
-) -> dict[int, Row[*tuple[Any, ...]]]:
+async def hydrate(fetch: Fetch, collection_id: int, ranked: RankedList) -> dict[int, Row[*tuple[Any, ...]]]:
     """Chunk id to row, for the chunks that exist: span, text of the span, and the document as it stands."""
     chunk_ids = [chunk.chunk_id for chunk in ranked.chunks]
-    text = _span(Chunk.start, Chunk.end).label("text")
-    statement = (
-        select(
-            Chunk.id,
-            Chunk.ordinal,
-            Chunk.start,
-            Chunk.end,
-            Chunk.page,
-            Chunk.heading_path,
-            Document.external_id,
-            Document.version,
-            Document.title,
-            Document.meta,
-            text,
-        )
-        .join_from(Chunk, Document, Chunk.document_id == Document.id)
-        .join(DocumentVersion, DocumentVersion.document_id == Document.id)
-        .where(DocumentVersion.version == Document.version)
-        .where(Document.collection_id == collection_id, Chunk.id.in_(chunk_ids), standing())
-    )
-    return {row.id: row for row in await connection.execute(statement)}
+    rows = await fetch(_HITS, {"collection_id": collection_id, "chunk_ids": chunk_ids})
+    return {row.id: row for row in rows}
 
 
 async def read_span(connection: AsyncConnection, chunk_id: int, start: int, end: int) -> str | None:
@@ -52,3 +32,25 @@ async def read_span(connection: AsyncConnection, chunk_id: int, start: int, end:
 def _span(start: Any, end: Any) -> Function[str]:
     # SQLite and PostgreSQL both count code points in substr, from 1.
     return func.substr(DocumentVersion.text, start + 1, end - start)
+
+
+_HITS = (
+    select(
+        Chunk.id,
+        Chunk.ordinal,
+        Chunk.start,
+        Chunk.end,
+        Chunk.page,
+        Chunk.heading_path,
+        Document.external_id,
+        Document.version,
+        Document.title,
+        Document.meta,
+        _span(Chunk.start, Chunk.end).label("text"),
+    )
+    .join_from(Chunk, Document, Chunk.document_id == Document.id)
+    .join(DocumentVersion, DocumentVersion.document_id == Document.id)
+    .where(DocumentVersion.version == Document.version)
+    .where(Document.collection_id == bindparam("collection_id"), standing())
+    .where(Chunk.id.in_(bindparam("chunk_ids", expanding=True)))
+)

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.collections import CollectionRef, collection_columns, no_such_collection, to_reference
+from app.db.engine import Fetch, fetch_on
 from app.db.models import Chunk, Collection, Document
 from app.db.models import Release as ReleaseRow
 from app.services.release_types import Release, ReleaseState
@@ -18,10 +19,15 @@ _COLUMNS = tuple(getattr(ReleaseRow, name) for name in Release.__dataclass_field
 
 async def find_served(connection: AsyncConnection, name: str) -> tuple[CollectionRef, Release]:
     """The collection of this name and its release in service. Raises NotFound."""
-    row = (await connection.execute(_served().where(Collection.name == name))).one_or_none()
-    if row is None:
+    return await fetch_served(fetch_on(connection), name)
+
+
+async def fetch_served(fetch: Fetch, name: str) -> tuple[CollectionRef, Release]:
+    """The same, from a snapshot of its own when it is Database.fetch. Raises NotFound."""
+    rows = await fetch(_SERVED_BY_NAME, {"name": name})
+    if not rows:
         raise no_such_collection(name)
-    return _pair(row)
+    return _pair(rows[0])
 
 
 async def present_served(
@@ -139,3 +145,6 @@ def _release(row: Row[*tuple[Any, ...]]) -> Release:
 
 def _typed(fields: dict[str, Any]) -> Release:
     return Release(**{**fields, "state": ReleaseState(fields["state"])})
+
+
+_SERVED_BY_NAME = _served().where(Collection.name == bindparam("name"))

@@ -9,7 +9,7 @@ from anyio import to_thread
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import Database
+from app.db.engine import Database, fetch_on
 from app.db.hydration import hydrate, read_span
 from app.indexes import Indexes, Served
 from app.services.encoding import Encoding
@@ -128,15 +128,14 @@ class SearchService:
             await to_thread.run_sync(served.index.check_fields, request.filter)
         request = _fused_as_set(request, served)
         ranked = await to_thread.run_sync(served.index.search, request)
-        async with self._database.read() as connection:
-            rows = await hydrate(connection, served.collection.id, ranked)
+        rows = await hydrate(self._database.fetch, served.collection.id, ranked)
         if len(rows) == len(ranked.chunks):
             return _Found(ranked, rows, served.release.number)
         async with self._indexes.standing_still(served.collection.name) as (connection, present):
             if present.encoding is not served.encoding:
                 return None
             ranked = await to_thread.run_sync(present.index.search, _fused_as_set(request, present))
-            rows = await hydrate(connection, present.collection.id, ranked)
+            rows = await hydrate(fetch_on(connection), present.collection.id, ranked)
             return _Found(ranked, rows, present.release.number)
 
     def _check(self, wanted: SearchInput) -> None:

@@ -101,8 +101,7 @@ class Verifier:
             golden.query, encoded.vector, SearchMode.HYBRID, GOLDEN_CHUNKS, coverage=encoded.coverage
         )
         ranked = await to_thread.run_sync(served.index.search, request)
-        async with self._database.read() as connection:
-            rows = await hydrate(connection, served.collection.id, ranked)
+        rows = await hydrate(self._database.fetch, served.collection.id, ranked)
         chunks = [rows[chunk.chunk_id].external_id for chunk in ranked.chunks if chunk.chunk_id in rows]
         first = list(dict.fromkeys(chunks))[:DEPTH]
         return len(set(golden.document_ids) & set(first)) / min(len(set(golden.document_ids)), DEPTH)

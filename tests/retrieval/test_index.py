@@ -159,8 +159,8 @@ def test_pages_follow_one_another(mode: SearchMode) -> None:
 
 
 def test_candidates_stay_the_same_over_the_first_pages() -> None:
-    assert {candidate_depth(wanted) for wanted in range(1, 101)} == {200}
-    assert candidate_depth(101) == 400
+    assert {candidate_depth(wanted) for wanted in range(1, 51)} == {100}
+    assert candidate_depth(51) == 200
 
 
 def test_hybrid_explains_each_hit_with_the_scores_of_both_sides() -> None:

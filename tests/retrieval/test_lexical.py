@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from retrieval.lexical import MAX_LISTED_CHUNKS, MAX_QUERY_TERMS, AllowedChunks, LexicalIndex, LexicalSnapshot
+from retrieval.lexical import (
+    MANY_CHUNKS,
+    MAX_LISTED_CHUNKS,
+    MAX_QUERY_TERMS,
+    AllowedChunks,
+    LexicalIndex,
+    LexicalSnapshot,
+)
 from retrieval.types import IndexedChunk
 
 TEXTS = [
@@ -156,3 +163,40 @@ def test_rare_words_of_a_long_query_are_the_ones_kept() -> None:
 
     assert "rare" in kept
     assert len(kept) == MAX_QUERY_TERMS
+
+
+@pytest.fixture(scope="module")
+def many() -> LexicalSnapshot:
+    """Every chunk holds "the", every second "of"; some hold a rare word once, or twice."""
+    texts = [f"the {'of' if i % 2 else 'at'} w{i % 5_000} v{i % 700}" for i in range(MANY_CHUNKS)]
+    return index_of(*texts)
+
+
+def test_candidates_of_many_chunks_are_those_of_the_rare_words_with_the_scores_of_all(
+    many: LexicalSnapshot,
+) -> None:
+    query = many.analyse("the of w17 v3")
+    best, best_scores = many.search(query, 10)
+
+    ids, scores = many.candidates(query, 100)
+
+    assert set(best.tolist()) <= set(ids.tolist())
+    assert scores[:10] == pytest.approx(best_scores)
+    assert len(ids) < len(many.search(query, 100)[0])  # nothing that only a common word finds
+
+
+def test_question_of_common_words_alone_has_candidates(many: LexicalSnapshot) -> None:
+    query = many.analyse("the of")
+
+    assert len(many.candidates(query, 100)[0]) == 100
+
+
+def test_scores_of_given_chunks_are_those_of_a_search() -> None:
+    snapshot = index_of(*TEXTS)
+    query = snapshot.analyse("encoder vectors passages words")
+    ids, expected = snapshot.search(query, 10)
+
+    found_ids, scores = snapshot.scores(query, np.arange(len(TEXTS)))
+
+    assert found_ids.tolist() == ids.tolist()
+    assert scores == pytest.approx(expected)
