@@ -7,11 +7,25 @@ from typing import Literal
 import numpy as np
 
 from embeddings.errors import InvalidInput
+from generation.candidates import choose_token
 from generation.decoder import Decoder, DecoderState
 from generation.grounding import SpanCursor, answer_probability, mask_except, open_cursor, passage_runs
 from generation.prompt import Prompt, build_prompt, encode_texts
-from generation.sampling import SamplingSettings, StopMatcher, choose_token
+from generation.sampling import SamplingSettings, StopMatcher
 from generation.types import Passage, Reading
+
+# What makes no sense for, or has no counterpart in, a span that is copied from a passage.
+_UNHONOURED = (
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "no_repeat_ngram",
+    "logit_bias",
+    "logprobs",
+    "n",
+    "beams",
+    "ignore_eos",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +69,10 @@ class GroundedReader:
     ) -> Iterator[str | Reading]:
         """Yield the answer's text piece by piece, in the source's casing, and the `Reading` last.
 
-        Raises InvalidInput for a question that is too long or too many passages.
+        Raises InvalidInput for a question that is too long, too many passages, or sampling that a copied span
+        cannot honour, such as beams.
         """
+        sampling.refuse(_UNHONOURED, "the bundled decoder")
         if cancelled():
             return
         outlook = self._look(question, passages)

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from embeddings.errors import InvalidInput
-from generation.sampling import SamplingSettings, StopMatcher, candidate_distribution, choose_token
+from generation.candidates import candidate_distribution, choose_token
+from generation.sampling import SamplingSettings, StopMatcher
 
 PROBABILITIES = np.array([0.05, 0.4, 0.02, 0.3, 0.13, 0.1])
 LOG_PROBS = np.log(PROBABILITIES).astype(np.float32)
