@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.arguments import ModeOption
+from app.cli.evaluate_lm import evaluate_lm
 from app.cli.output import AsJson, print_fields, print_json, print_table
 from app.cli.progress import progress_bar
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from retrieval.benchmark import RetrievalReport
 
 commands = typer.Typer(no_args_is_help=True, help="Measure on data with known results.")
+commands.command("lm")(evaluate_lm)
 
 
 @commands.command("retrieval")

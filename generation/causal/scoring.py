@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from embeddings.errors import InvalidInput
-from generation.text_score import NOTHING_SCORED, TextScore
+from generation.causal.model import CausalModel, PassRunner
+from generation.causal.slots import SlotBuffer
 
 # Reads tokens (n,) as those from place `start` on of one sequence, over what stood there and behind. Returns
 # the logits (n, vocabulary) after each of them, or (0, vocabulary) when they are not wanted.
@@ -19,6 +19,22 @@ ReadTokens = Callable[[NDArray[np.int64], int, bool], NDArray[np.float32]]
 
 PASS_TOKENS = 256
 PASS_LOGITS = 8 * 1024 * 1024  # 32 MB of float32
+
+
+class SlotReader:
+    """`ReadTokens` on a decoder, in a slot of its own. max_tokens: rows of the slot."""
+
+    def __init__(self, model: CausalModel, max_tokens: int) -> None:
+        self._slots = SlotBuffer(model.spec.state, 1, max_tokens)
+        self._runner = PassRunner(model, self._slots)
+        self._slot = self._slots.take()
+
+    def __call__(self, token_ids: NDArray[np.int64], start: int, wanted: bool) -> NDArray[np.float32]:
+        """The logits are valid until the next call."""
+        self._slots.lengths[self._slot] = start
+        places = np.arange(len(token_ids)) if wanted else np.asarray([len(token_ids) - 1])
+        logits: NDArray[np.float32] = self._runner.run(self._slot, token_ids[None], places)[0]
+        return logits if wanted else logits[:0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,88 +191,3 @@ def _common_prefix(rows: Sequence[NDArray[np.int64]]) -> int:
     shortest = min(len(row) for row in rows)
     differs = np.any(np.stack([row[:shortest] for row in rows]) != rows[0][:shortest], axis=0)
     return int(differs.argmax()) if differs.any() else shortest
-
-
-class TextScorer:
-    """Scores texts with a decoder and its tokenizer.
-
-    start_token: read before a continuation that has no context, as the LM evaluation harness does; None: such
-    continuations are refused.
-    """
-
-    def __init__(self, scorer: TokenScorer, tokenizer: Tokenizer, start_token: int | None) -> None:
-        self._scorer = scorer
-        self._tokenizer = tokenizer
-        self._start_token = start_token
-
-    @property
-    def context_tokens(self) -> int:
-        return self._scorer.context_tokens
-
-    def score_text(self, text: str, stride: int | None = None) -> TextScore:
-        """Score a text of any length.
-
-        The first token is not scored unless the tokenizer puts one before it that begins a text. stride: in
-        tokens; None: half of the context.
-        """
-        encoding = self._tokenizer.encode(text)
-        scores = self._scorer.score_windows(encoding.ids, stride or max(1, self.context_tokens // 2))
-        if not len(scores):
-            return NOTHING_SCORED
-        scored = text[encoding.offsets[0][1] :]
-        return TextScore(
-            scores.logprob, len(scores), len(scored.encode()), len(scored), bool(scores.greedy.all())
-        )
-
-    def score_continuations(self, context: str, continuations: Sequence[str]) -> list[TextScore]:
-        """Score texts that may follow `context`, which is read once for all of them.
-
-        Blanks at the end of the context are counted to the continuations, which tokenizers expect to begin
-        with one. A context that is too long loses its beginning.
-        Raises InvalidInput for an empty continuation, or one longer than the decoder reads.
-        Source: Gao et al., LM evaluation harness (`TemplateLM._encode_pair`).
-        """
-        kept = context.rstrip()
-        blanks = context[len(kept) :]
-        if not all(continuations):
-            raise InvalidInput("a choice is empty", field="choices", found="an empty text", expected="a text")
-        pairs = [self._encode_pair(kept, blanks + text) for text in continuations]
-        cut = self._overlong(pairs)
-        scores = self._scorer.score_continuations(
-            [ids[cut:] for ids, _ in pairs], [first - cut for _, first in pairs]
-        )
-        return [
-            TextScore(
-                each.logprob, len(each), len(text.encode()), len(text), bool(each.greedy.all()), cut > 0
-            )
-            for each, text in zip(scores, continuations, strict=True)
-        ]
-
-    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], int]:
-        """All token ids, and the index of the first that belongs to the continuation."""
-        ids: list[int] = self._tokenizer.encode(context + continuation).ids
-        first = min(len(self._tokenizer.encode(context).ids), len(ids) - 1)
-        return (ids, first) if first > 0 else ([self._required_start(), *ids], 1)
-
-    def _required_start(self) -> int:
-        if self._start_token is None:
-            raise InvalidInput(
-                "nothing stands before the continuation, and the decoder has no token that begins a text",
-                field="context",
-                found="an empty context",
-                expected="a context",
-            )
-        return self._start_token
-
-    def _overlong(self, pairs: Sequence[tuple[list[int], int]]) -> int:
-        """How many tokens at the beginning have to go so that the longest fits."""
-        cut = max(0, max(len(ids) for ids, _ in pairs) - self.context_tokens)
-        if cut >= min(first for _, first in pairs):
-            longest = max(len(ids) - first for ids, first in pairs)
-            raise InvalidInput(
-                f"a continuation of {longest} tokens does not fit into a context of {self.context_tokens}",
-                field="choices",
-                found=f"{longest} tokens",
-                expected=f"fewer than {self.context_tokens} tokens",
-            )
-        return cut

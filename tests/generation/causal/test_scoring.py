@@ -10,7 +10,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from embeddings.errors import InvalidInput
-from generation.causal.scoring import TextScorer, TokenScorer, sliding_windows
+from generation.causal.model import CausalModel
+from generation.causal.scoring import SlotReader, TokenScorer, sliding_windows
+from generation.causal.text_scoring import TextScorer
+from tests.generation.causal.tiny_causal import TinyShape, write_tiny_causal
 
 VOCABULARY = 12
 
@@ -209,3 +212,46 @@ def test_long_context_loses_its_beginning_and_says_so() -> None:
 def test_continuation_that_cannot_be_scored_is_refused(choice: str, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         text_scorer(context=8).score_continuations("the cat ", [choice])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> CausalModel:
+    folder = write_tiny_causal(tmp_path_factory.mktemp("tiny"), TinyShape(context=48))
+    return CausalModel.load(folder, threads=1)
+
+
+def run_graph(model: CausalModel, token_ids: list[int]) -> NDArray[np.float64]:
+    """All logits of one call of the session, without slots: (n, vocabulary)."""
+    count = len(token_ids)
+    feeds = {
+        "input_ids": np.asarray([token_ids]),
+        "attention_mask": np.ones((1, count), dtype=np.int64),
+        "logit_positions": np.arange(count),
+    }
+    for tensor in model.spec.state:
+        sizes = [{"batch": 1, "past": count}.get(size, size) for size in tensor.shape]  # type: ignore[arg-type]
+        feeds[f"past.{tensor.name}"] = np.zeros(sizes, dtype=np.float32)  # type: ignore[arg-type]
+    (logits,) = model.session.run(["logits"], feeds)
+    return logits[0].astype(np.float64)
+
+
+def test_scores_of_a_decoder_are_those_of_one_pass_of_its_graph(model: CausalModel) -> None:
+    tokens = [int(each) for each in np.random.default_rng(5).integers(1, 300, 48)]
+    logits = run_graph(model, tokens)
+    logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    expected = logprobs[np.arange(47), tokens[1:]]
+    scorer = TokenScorer(SlotReader(model, 48), 48, 300, pass_tokens=16, pass_logits=5 * 300)
+    assert scorer.score(tokens).logprobs == pytest.approx(expected, abs=1e-4)
+    assert scorer.score(tokens, 30).logprobs == pytest.approx(expected[29:], abs=1e-4)
+    assert scorer.score_continuations([tokens[:20], tokens], [12, 12])[1].logprobs == pytest.approx(
+        expected[11:], abs=1e-4
+    )
+
+
+def test_text_of_any_length_is_scored_in_windows_of_the_context(model: CausalModel) -> None:
+    scorer = TextScorer.of(model, 32)
+    score = scorer.score_text("w1 w2 w3 " * 60, stride=8)
+    assert score.tokens == len(model.tokenizer.encode("w1 w2 w3 " * 60).ids) - 1
+    assert 1 < score.perplexity < 300**2
+    (choice,) = scorer.score_continuations("", ["w1"])
+    assert choice.tokens == len(model.tokenizer.encode("w1").ids)
