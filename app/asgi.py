@@ -16,6 +16,8 @@ from app.http.documents import DocumentController
 from app.http.health import HealthController
 from app.http.idempotency import KeyedWrites
 from app.http.jobs import IngestJobController, JobController, SnapshotJobController
+from app.http.openai_chat import ChatController
+from app.http.openai_completions import CompletionController
 from app.http.openai_embeddings import EmbeddingController
 from app.http.openai_models import ModelController
 from app.http.openapi import openapi_config
@@ -63,7 +65,7 @@ def _api() -> Router:
     own = [CollectionController, DocumentController, SearchController, AnswerController]
     jobs = [JobController, IngestJobController, SnapshotJobController]
     releases = [ReleaseController, GoldenController]
-    openai = [EmbeddingController, ModelController]
+    openai = [EmbeddingController, ModelController, ChatController, CompletionController]
     return Router(
         "/v1",
         route_handlers=[*own, *jobs, *releases, *openai],

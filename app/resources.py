@@ -21,6 +21,7 @@ from app.encoders import EncoderLoader, Encoders, LoadedEncoder, load_encoder
 from app.indexes import Indexes
 from app.jobs.service import JobService
 from app.services.answers import AnswerService
+from app.services.chat import ChatService
 from app.services.collections import CollectionService
 from app.services.documents import DocumentService
 from app.services.encoding import Encoding, TextEncoder
@@ -36,6 +37,7 @@ from embeddings.errors import InvalidInput
 from embeddings.reranker import Reranker
 from generation.answering import Answerer
 from generation.artifact import BUNDLED_DECODER
+from generation.causal.chat import ChatModel
 from generation.decoder import Decoder
 from generation.reader import GroundedReader
 from generation.types import Reader
@@ -52,7 +54,8 @@ class Models:
     """The models that the settings name.
 
     tokenizer: the encoder's tokenizer.json, in whose tokens chunks are measured. load_encoder: loads the
-    encoder of a release that names its own. reranker: None where the settings name none.
+    encoder of a release that names its own. reranker: None where the settings name none. chat: None where the
+    decoder only copies answers.
     """
 
     encoder: TextEncoder
@@ -60,6 +63,7 @@ class Models:
     answerer: Answerer
     load_encoder: EncoderLoader = load_encoder
     reranker: TextReranker | None = None
+    chat: ChatModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Resources:
     search: SearchService
     reranking: Reranking
     answers: AnswerService
+    chat: ChatService
     keys: KeyService
     releases: ReleaseService
     reclaimer: Reclaimer
@@ -163,6 +168,7 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
     collections = CollectionService(database, encoders)
     reranking = Reranking(models.reranker, encoders.default.encoding)
     search = SearchService(database, indexes, settings, reranking)
+    answers = AnswerService(search, collections, models.answerer, settings)
     return Resources(
         settings=settings,
         database=database,
@@ -174,7 +180,8 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         documents=DocumentService(database, Ingest(database, encoders), settings),
         search=search,
         reranking=reranking,
-        answers=AnswerService(search, collections, models.answerer, settings),
+        answers=answers,
+        chat=ChatService(models.chat, answers),
         keys=KeyService(database),
         releases=ReleaseService(database, encoders, indexes),
         reclaimer=Reclaimer(database),

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from app.http.problems import Problem
 
 _URN = "urn:footnote:"
-_OPENAI_PATHS = ("/v1/embeddings", "/v1/models")
+_OPENAI_PATHS = ("/v1/embeddings", "/v1/models", "/v1/chat", "/v1/completions")
 _TEI_PATHS = frozenset({"/embed", "/similarity", "/rerank", "/info", "/health"})
 _COHERE_PATHS = frozenset({"/v1/rerank", "/v2/rerank"})
 

@@ -10,10 +10,14 @@ from litestar.params import PathParameter
 from app.http.foreign_errors import openai_responses
 from app.http.openai_schemas import ModelList, ServedModel
 from app.resources import Resources
+from app.services.chat import no_chat_model
 from embeddings.artifact import MANIFEST
 from embeddings.errors import NotFound
 
 OWNER = "footnote"
+# The model `footnote:notes` answers from the collection `notes`.
+COLLECTION_PREFIX = "footnote:"
+_NAMED_MODELS = 5
 
 ModelId = Annotated[str, PathParameter(description="Full id of a model, or its part before `@`")]
 
@@ -30,13 +34,13 @@ class ModelController(Controller):
 
     @get("/", summary="List the models", responses=openai_responses(400))
     async def list_models(self, resources: NamedDependency[Resources]) -> ModelList:
-        """The encoder, and the decoder where there is one."""
-        return ModelList("list", served_models(resources))
+        """The encoder, the decoder where there is one, and each collection as a model that answers."""
+        return ModelList("list", await served_models(resources))
 
     @get("/{model_id:path}", summary="Show a model", responses=openai_responses(400, 404))
     async def show_model(self, model_id: ModelId, resources: NamedDependency[Resources]) -> ServedModel:
         """One model in service."""
-        models = {model.id: model for model in served_models(resources)}
+        models = {model.id: model for model in await served_models(resources)}
         return models[resolve(model_id.strip("/"), list(models))]
 
 
@@ -45,18 +49,35 @@ def resolve(wanted: str, served: list[str]) -> str:
     found = next((model_id for model_id in served if wanted in {model_id, model_id.partition("@")[0]}), None)
     if found is None:
         raise ModelNotFound(
-            f"The model `{wanted}` does not exist here",
+            f"The model `{wanted:.200}` does not exist here",
             field="model",
-            found=wanted,
-            expected=" or ".join(served),
+            found=wanted[:200],
+            expected=_in_words(served),
             next_step="see GET /v1/models",
         )
     return found
 
 
-def served_models(resources: Resources) -> list[ServedModel]:
+def _in_words(served: list[str]) -> str:
+    named = " or ".join(served[:_NAMED_MODELS])
+    rest = len(served) - _NAMED_MODELS
+    return f"{named} or one of {rest} more" if rest > 0 else named
+
+
+def resolve_chat_model(wanted: str, resources: Resources) -> str:
+    """The full id of the decoder that chats. Raises ModelNotFound, and NoChatModel where the installed
+    decoder can only copy.
+    """
+    if resources.chat.model is not None:
+        return resolve(wanted, [resources.chat.model.model_id])
+    if resources.reader is not None:
+        resolve(wanted, [resources.reader.model_id, f"{COLLECTION_PREFIX}COLLECTION"])
+    raise no_chat_model()
+
+
+async def served_models(resources: Resources) -> list[ServedModel]:
     """The models in service, the encoder first."""
-    encoder, reader, settings = resources.models.encoder, resources.reader, resources.settings
+    encoder, settings = resources.models.encoder, resources.settings
     served = ServedModel(
         id=encoder.model_id,
         created=_installed_at(settings.encoder),
@@ -65,10 +86,28 @@ def served_models(resources: Resources) -> list[ServedModel]:
         dimensions=[encoder.dimension, *encoder.spec.matryoshka_dimensions],
         max_tokens=encoder.max_tokens,
     )
+    return [served, *_served_decoder(resources), *await _served_collections(resources)]
+
+
+def _served_decoder(resources: Resources) -> list[ServedModel]:
+    reader = resources.reader
     if reader is None:
-        return [served]
-    created = _installed_at(settings.decoder)
-    return [served, ServedModel(id=reader.model_id, created=created, owned_by=OWNER, kind="decoder")]
+        return []
+    created = _installed_at(resources.settings.decoder)
+    return [ServedModel(id=reader.model_id, created=created, owned_by=OWNER, kind="decoder")]
+
+
+async def _served_collections(resources: Resources) -> list[ServedModel]:
+    """For programs whose users can choose nothing but a model."""
+    return [
+        ServedModel(
+            id=COLLECTION_PREFIX + collection.name,
+            created=int(collection.created_at.timestamp()),
+            owned_by=OWNER,
+            kind="collection",
+        )
+        for collection in await resources.collections.list()
+    ]
 
 
 def _installed_at(folder: Path) -> int:

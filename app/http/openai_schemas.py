@@ -97,7 +97,10 @@ class ServedModel(Struct, frozen=True, kw_only=True):
     object: Literal["model"] = "model"
     created: Annotated[int, Meta(description="When its files were put on this machine, in Unix seconds")]
     owned_by: str
-    kind: Literal["encoder", "decoder"]
+    kind: Annotated[
+        Literal["encoder", "decoder", "collection"],
+        Meta(description="A collection stands for the model that answers from it"),
+    ]
     dimensions: Annotated[
         list[int] | UnsetType,
         Meta(description="Lengths of vectors that an encoder gives, the full one first"),
