@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from retrieval.builds.manifest import BuildOrigin, read_manifest, verify_files
 from retrieval.builds.sealing import SealOptions
@@ -24,45 +25,50 @@ from tests.benchmarks.environments import WORKPLACE
 from tests.benchmarks.scale_corpus import ScaleCorpus, load_corpus
 
 T = TypeVar("T")
+# Texts to search for, with their vectors.
+Asked = Sequence[tuple[str, NDArray[np.float32]]]
 
 ORIGIN = BuildOrigin("0" * 32, 1, "scale", "scale")
 BATCH = 4_000
 RECALL_QUERIES = 200
-TIMED_QUERIES = 300
+TIMED_QUERIES = 320
+WARM_QUERIES = 20
 SHARES = (0.001, 0.01, 0.1, 0.5)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--threads", type=int, default=2, help="of FAISS while it builds")
+    parser.add_argument("--reuse", action="store_true", help="search the builds that an earlier run left")
 
 
 def measure(options: Namespace) -> Mapping[str, object]:
     corpus = load_corpus(max(options.sizes))
-    sizes = {str(size): _measure_size(corpus, size, options.threads) for size in options.sizes}
+    threadpool_limits(1, user_api="blas")  # as in the service
+    sizes = {str(size): _measure_size(corpus, size, options) for size in options.sizes}
     return {"agreement_of_sums": round(corpus.agreement, 3), "sizes": sizes}
 
 
-def _measure_size(corpus: ScaleCorpus, size: int, threads: int) -> dict[str, object]:
+def _measure_size(corpus: ScaleCorpus, size: int, options: Namespace) -> dict[str, object]:
     folder = WORKPLACE / "scale" / f"index-{size}"
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "builds").mkdir(parents=True)
-    taking_in_s, sealing_s = _make(corpus, size, folder, threads)
+    made = {} if options.reuse else _make(corpus, size, folder, options.threads)
     (build,) = (folder / "builds").iterdir()
     _, checking_s = _timed(lambda: verify_files(build, read_manifest(build)))
+    shutil.rmtree(folder / "second", ignore_errors=True)
     (folder / "second").mkdir()
     opened, opening_s = _timed(lambda: CollectionIndex.open(build, folder / "second"))
     manifest = read_manifest(build)
     return {
         "kind": manifest.index_kind,
-        "taking_in_s": round(taking_in_s, 1),
-        "sealing_s": round(sealing_s, 1),
+        **made,
         "opening_s": round(opening_s, 3),
         "checking_s": round(checking_s, 2),
         "vectors_and_graph_bytes_a_chunk": round(manifest.files["vectors.faiss"].size_bytes / size),
         "all_bytes_a_chunk": round(manifest.size_bytes / size),
         "recall@10": _recall(corpus, opened, size, None),
-        "searches": _searches(corpus, opened, size),
+        "recall@10_filtered": {f"{share:.1%}": _recall(corpus, opened, size, share) for share in SHARES},
+        "questions": _searches(_first(corpus.questions, corpus.question_vectors), opened),
+        "sentences": _searches(_first(corpus.queries, corpus.query_vectors), opened),
     }
 
 
@@ -79,40 +85,43 @@ def _chunk(corpus: ScaleCorpus, i: int) -> IndexedChunk:
     return IndexedChunk(i, i, corpus.text(i), corpus.vectors[i], {"bucket": i % 1_000})
 
 
-def _make(corpus: ScaleCorpus, size: int, folder: Path, threads: int) -> tuple[float, float]:
+def _make(corpus: ScaleCorpus, size: int, folder: Path, threads: int) -> dict[str, float]:
     """Seconds to take all texts in, and to seal them; only the build is left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "builds").mkdir(parents=True)
     index, taking_in_s = _timed(lambda: _take_in(corpus, size, folder / "first"))
     options = SealOptions(threads)
     _, sealing_s = _timed(lambda: index.seal(folder / "scratch", folder / "builds", ORIGIN, options))
-    return taking_in_s, sealing_s
+    return {"taking_in_s": round(taking_in_s, 1), "sealing_s": round(sealing_s, 1)}
+
+
+def _first(texts: Sequence[str], vectors: NDArray[np.float32]) -> Asked:
+    return list(zip(texts[:TIMED_QUERIES], vectors[:TIMED_QUERIES], strict=True))
 
 
 def _filter(share: float | None) -> Filter | None:
     return None if share is None else parse_filter({"bucket": {"$lt": round(1_000 * share)}})
 
 
-def _searches(corpus: ScaleCorpus, index: CollectionIndex, size: int) -> dict[str, object]:
-    """p50 and p99 in ms of each mode, unfiltered and at each share of allowed chunks, with dense recall."""
-    found: dict[str, object] = {}
-    for share in (None, *SHARES):
-        row: dict[str, object] = {
-            mode.value: _latency(corpus, index, mode, _filter(share)) for mode in SearchMode
+def _searches(asked: Asked, index: CollectionIndex) -> dict[str, object]:
+    """p50 and p99 in ms of each mode, unfiltered and at each share of allowed chunks."""
+    return {
+        "all" if share is None else f"{share:.1%}": {
+            mode.value: _latency(asked, index, mode, _filter(share)) for mode in SearchMode
         }
-        if share is not None:
-            row["recall@10"] = _recall(corpus, index, size, share)
-        found["all" if share is None else f"{share:.1%}"] = row
-    return found
+        for share in (None, *SHARES)
+    }
 
 
 def _latency(
-    corpus: ScaleCorpus, index: CollectionIndex, mode: SearchMode, filter_: Filter | None
+    asked: Asked, index: CollectionIndex, mode: SearchMode, filter_: Filter | None
 ) -> dict[str, float]:
     times = []
-    for i in range(TIMED_QUERIES):
-        request = SearchRequest(corpus.queries[i], corpus.query_vectors[i], mode, 10, filter=filter_)
+    for text, vector in asked:
+        request = SearchRequest(text, vector, mode, 10, filter=filter_)
         _, seconds = _timed(lambda request=request: index.search(request))  # type: ignore[misc]
         times.append(seconds * 1_000)
-    cuts = quantiles(times[10:], n=100)
+    cuts = quantiles(times[WARM_QUERIES:], n=100)
     return {"p50_ms": round(cuts[49], 2), "p99_ms": round(cuts[98], 2)}
 
 

@@ -8,7 +8,7 @@ Made once and kept under the workplace.
 import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.benchmarks.environments import WORKPLACE
 from tests.benchmarks.texts import data_folder
 
 CORPORA = ("scifact", "cranfield", "cacm")
+QUESTIONS = ("nq_gold/dev.jsonl.gz", "squad/dev.jsonl.gz")
 PASSAGES = ("squad/train.jsonl.gz", "nq_gold/train.jsonl.gz", "fairytaleqa/train.jsonl.gz")
 SENTENCES_PER_TEXT = 3
 SENTENCE_CHARS = (40, 240)
@@ -33,8 +34,9 @@ SEED = 20_261_121
 class ScaleCorpus:
     """members: (texts, SENTENCES_PER_TEXT) positions in `sentences`; vectors: (texts, dimension) float16.
 
-    queries, query_vectors: held-out sentences that stand in no text. agreement: mean cosine between the
-    encoder's own vectors and the sums of sentences, over the texts that have both.
+    queries, query_vectors: held-out sentences that stand in no text. questions, question_vectors: people's
+    questions, about as many from each set of QUESTIONS. agreement: mean cosine between the encoder's own
+    vectors and the sums of sentences, over the texts that have both.
     """
 
     sentences: list[str]
@@ -42,6 +44,8 @@ class ScaleCorpus:
     vectors: NDArray[np.float16]
     queries: list[str]
     query_vectors: NDArray[np.float32]
+    questions: list[str]
+    question_vectors: NDArray[np.float32]
     agreement: float
 
     def text(self, i: int) -> str:
@@ -58,14 +62,22 @@ def load_corpus(texts: int, encoded: int = 100_000, workplace: Path = WORKPLACE)
     query_vectors = _cached(folder / "queries.npy", lambda: encoder.encode(queries, "query"))
     singles = _cached(folder / "sentences.npy", lambda: _encode(encoder, sentences))
     members = _members(len(sentences), texts)
-    corpus = ScaleCorpus(sentences, members, _sums(singles, members), queries, query_vectors, 0.0)
+    questions = _questions(data_folder())
+    asked = _cached(folder / "questions.npy", lambda: encoder.encode(questions, "query"))
+    vectors = _sums(singles, members)
+    corpus = ScaleCorpus(sentences, members, vectors, queries, query_vectors, questions, asked, 0.0)
     known = min(encoded, texts)
     own = _cached(
         folder / f"texts-{known}.npy", lambda: _encode(encoder, [corpus.text(i) for i in range(known)])
     )
     agreement = float(np.mean(np.sum(own.astype(np.float32) * corpus.vectors[:known], axis=1)))
     corpus.vectors[:known] = own
-    return ScaleCorpus(sentences, members, corpus.vectors, queries, query_vectors, agreement)
+    return replace(corpus, agreement=agreement)
+
+
+def _questions(data: Path) -> list[str]:
+    sets = [list(dict.fromkeys(row["question"] for row in _rows(data / name))) for name in QUESTIONS]
+    return [question for pair in zip(*sets, strict=False) for question in pair]
 
 
 def _sentences() -> list[str]:

@@ -131,7 +131,7 @@ async def _latency(
     server: Server, connection: Connection, corpus: ScaleCorpus, mode: SearchMode, filter_: object
 ) -> dict[str, float]:
     route, times = server.route(f"/v1/collections/{COLLECTION}/search"), []
-    for query in corpus.queries[:QUERIES]:
+    for query in corpus.questions[:QUERIES]:
         body = {"query": query, "mode": mode.value, "limit": 10}
         request = post(route, body if filter_ is None else {**body, "filter": filter_})
         started = time.perf_counter()
