@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
@@ -17,6 +17,7 @@ MAX_NAME_CHARS = 100
 FIRST_KEY_NAME = "first admin"
 
 _COLUMNS = (ApiKey.id, ApiKey.name, ApiKey.token_hash, ApiKey.scopes, ApiKey.created_at, ApiKey.revoked_at)
+_IN_FORCE = select(*_COLUMNS).where(ApiKey.token_hash == bindparam("token_hash"), ApiKey.revoked_at.is_(None))
 
 
 class KeyService:
@@ -47,9 +48,7 @@ class KeyService:
     async def verify(self, token: str) -> Principal:
         """Who holds this key. Raises Unauthenticated when it is unknown or revoked."""
         hashed = hash_token(token)
-        statement = select(*_COLUMNS).where(ApiKey.token_hash == hashed, ApiKey.revoked_at.is_(None))
-        async with self._database.read() as connection:
-            row = (await connection.execute(statement)).one_or_none()
+        row = next(iter(await self._database.fetch(_IN_FORCE, {"token_hash": hashed})), None)
         if row is None or not same_hash(row.token_hash, hashed):
             raise Unauthenticated(
                 "the key is unknown or revoked",

@@ -13,6 +13,7 @@ from tests.benchmarks import (
     scale,
     scale_http,
     service,
+    service_kills,
     soak,
     stores,
     switches,
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "scale-http": Benchmark(scale_http.measure, scale_http.add_arguments),
     "stores": Benchmark(stores.measure, stores.add_arguments),
     "switches": Benchmark(switches.measure, switches.add_arguments),
+    "service-kills": Benchmark(service_kills.measure, service_kills.add_arguments),
     "kills": Benchmark(kills.measure, kills.add_arguments),
     "soak": Benchmark(soak.measure, soak.add_arguments),
 }

@@ -31,13 +31,17 @@ class Server:
     def route(self, path: str) -> Address:
         return Address(self.host, self.port, path)
 
+    def children(self) -> list[int]:
+        """The processes that it has started."""
+        return _children(self.pid)
+
     def resident_mb(self) -> float:
         """Resident memory of its processes now."""
-        return sum(_status_mb(pid, "VmRSS") for pid in (self.pid, *_children(self.pid)))
+        return sum(_status_mb(pid, "VmRSS") for pid in (self.pid, *self.children()))
 
     def peak_mb(self) -> float:
         """The most resident memory that its processes have had."""
-        return sum(_status_mb(pid, "VmHWM") for pid in (self.pid, *_children(self.pid)))
+        return sum(_status_mb(pid, "VmHWM") for pid in (self.pid, *self.children()))
 
 
 @contextmanager
