@@ -9,9 +9,12 @@ import hashlib
 import shutil
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import quantiles
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.db.documents import DocumentRow
 from app.db.releases import find_served
@@ -76,14 +79,18 @@ async def _write(home: Path, corpus: ScaleCorpus, chunks: int) -> float:
 async def _write_batch(resources: Resources, corpus: ScaleCorpus, numbers: range) -> None:
     async with resources.database.write() as connection:
         collection, release = await find_served(connection, COLLECTION)
-        await write_documents(connection, collection, list(document_rows(corpus, numbers, release)))
+        await write_documents(
+            connection, collection, list(document_rows(corpus.text, corpus.vectors, numbers, release))
+        )
 
 
-def document_rows(corpus: ScaleCorpus, numbers: range, release: Release) -> Iterator[DocumentRow]:
-    """Texts of the corpus as documents of one chunk each, with their vectors, ready to be written."""
+def document_rows(
+    text_of: Callable[[int], str], vectors: NDArray[np.float16], numbers: range, release: Release
+) -> Iterator[DocumentRow]:
+    """Texts as documents of one chunk each, with their vectors (texts, dimension), ready to be written."""
     model_id = load_manifest(BUNDLED_ENCODER).model_id
     for i in numbers:
-        text = corpus.text(i)
+        text = text_of(i)
         digest = hashlib.sha256(text.encode()).hexdigest()
         yield DocumentRow(
             external_id=f"text-{i}",
@@ -100,7 +107,7 @@ def document_rows(corpus: ScaleCorpus, numbers: range, release: Release) -> Iter
             chunking=release.chunking,
             spans=[ChunkSpan(0, len(text))],
             model_id=model_id,
-            vectors=corpus.vectors[i : i + 1],
+            vectors=vectors[i : i + 1],
         )
 
 

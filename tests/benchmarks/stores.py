@@ -90,7 +90,7 @@ class Truth:
 
     @staticmethod
     def of(corpus: ScaleCorpus, size: int) -> "Truth":
-        vectors, queries = corpus.vectors[:size], corpus.query_vectors[:QUERIES]
+        vectors, queries = corpus.vectors[:size], corpus.question_vectors[:QUERIES]
         allowed = np.arange(size) % BUCKETS < ALLOWED_BUCKETS
         return Truth(
             {
@@ -130,9 +130,9 @@ def _write_corpus(corpus: ScaleCorpus, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     texts = [corpus.text(i) for i in range(len(corpus.members))]
     (folder / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
-    (folder / "queries.json").write_text(json.dumps(corpus.queries), encoding="utf-8")
+    (folder / "queries.json").write_text(json.dumps(corpus.questions), encoding="utf-8")
     np.save(folder / "vectors.npy", corpus.vectors)
-    np.save(folder / "queries.npy", corpus.query_vectors)
+    np.save(folder / "queries.npy", corpus.question_vectors)
     return folder.resolve()
 
 
@@ -163,7 +163,7 @@ def _measure_size(plan: Plan, corpus: ScaleCorpus, size: int, folder: Path) -> d
                 except WorkerFailed as error:
                     unavailable[each.name] = str(error)
                     opened.pop(each.name, None)
-        _take_turns(opened)
+        _take_turns(opened, unavailable)
         stores = {
             name: _summary(store, filled[name], truth, size) | {"whole": _whole(plan, name)}
             for name, store in opened.items()
@@ -230,13 +230,17 @@ def _try(store: Opened, truth: Truth, kind: str, effort: Effort) -> Tried:
     return tried
 
 
-def _take_turns(stores: Mapping[str, Opened]) -> None:
+def _take_turns(stores: Mapping[str, Opened], unavailable: dict[str, str]) -> None:
     for kind in KINDS:
         for number in range(ROUNDS * QUERIES // TURN):
             first = number * TURN % QUERIES
-            for store in stores.values():
+            for name, store in stores.items():
                 if kind in store.chosen:
-                    _ask_turn(store, kind, first)
+                    try:
+                        _ask_turn(store, kind, first)
+                    except WorkerFailed as error:
+                        unavailable[f"{name}, {kind}"] = str(error)
+                        del store.chosen[kind]
 
 
 def _ask_turn(store: Opened, kind: str, first: int) -> None:

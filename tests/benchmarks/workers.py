@@ -78,5 +78,5 @@ def worker_environment(threads: int) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "true",
-        "LANCE_LOG": "error",
+        "LANCEDB_LOG": "error",
     }

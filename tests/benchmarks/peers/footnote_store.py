@@ -24,7 +24,6 @@ from embeddings.tokens import Keep, TokenIds, TokenizedText, read_tokenizer
 from generation.answering import Answerer
 from retrieval.builds.sealing import SealOptions
 from retrieval.types import SearchMode
-from tests.benchmarks.scale_corpus import ScaleCorpus
 from tests.benchmarks.scale_http import COLLECTION, document_rows
 
 BATCH = 1_000  # documents of one request, as the service allows
@@ -110,12 +109,12 @@ class Store:
 async def _write(resources: Resources, corpus: Corpus) -> None:
     await resources.collections.create(COLLECTION)
     vectors = corpus.vectors.astype(np.float16)
-    alone = np.arange(len(corpus), dtype=np.int32)[:, None]  # each text is its only sentence
-    same = ScaleCorpus(corpus.texts, alone, vectors, [], corpus.vectors[:0], 1.0)
     for batch in corpus.batches(BATCH):
         async with resources.database.write() as connection:
             collection, release = await find_served(connection, COLLECTION)
-            await write_documents(connection, collection, list(document_rows(same, batch, release)))
+            await write_documents(
+                connection, collection, list(document_rows(corpus.texts.__getitem__, vectors, batch, release))
+            )
 
 
 async def _build(resources: Resources, threads: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import lancedb
 import pyarrow as pa
 from lancedb.index import FTS, BTree, HnswSq, IvfPq
+from lancedb.query import MatchQuery
 from lancedb.rerankers import RRFReranker
 from store_contract import ALLOWED_BUCKETS, LIMIT, SEARCHABLE, Corpus, Effort, Question
 
@@ -68,7 +69,9 @@ class Store:
         return _ids(_with_effort(query, effort))
 
     def hybrid(self, question: Question, effort: Effort) -> list[int]:
-        query = self._table.search(query_type="hybrid").vector(question.vector).text(question.text)
+        # The words alone: a question in plain text may hold a quotation, which asks for a phrase.
+        words = MatchQuery(question.text, "text")
+        query = self._table.search(query_type="hybrid").vector(question.vector).text(words)
         return _ids(_with_effort(query, effort).rerank(self._reranker))
 
 
