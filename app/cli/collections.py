@@ -1,6 +1,8 @@
-"""`footnote collections`: create, list, show, delete."""
+"""`footnote collections`: create, list, show, set, delete."""
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from app.services.types import CollectionInfo
 
 commands = typer.Typer(no_args_is_help=True, help="Sets of documents that are searched together.")
+
+OWN_THRESHOLD = -1.0
 
 Name = Annotated[str, typer.Argument(help="Name of the collection.")]
 
@@ -57,6 +61,37 @@ def show_collection(name: Name, as_json: AsJson = False) -> None:
     _print_collection(run_with_resources(lambda r: r.collections.get(name)), as_json)
 
 
+@commands.command("set")
+def set_collection(
+    name: Name,
+    refusal_threshold: Annotated[
+        float | None,
+        typer.Option(help="Confidence from 0 to 1 below which there is no answer; -1: the decoder's own."),
+    ] = None,
+    prompt: Annotated[
+        Path | None, typer.Option(help="TOML or JSON file with the prompt for decoders that chat.")
+    ] = None,
+    default_prompt: Annotated[
+        bool, typer.Option("--default-prompt", help="Go back to the prompts that come with Footnote.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change settings of a collection that need no reindex."""
+    from generation.causal.prompt_template import read_prompt
+
+    changes: dict[str, Any] = {}
+    if refusal_threshold is not None:
+        changes["refusal_threshold"] = None if refusal_threshold == OWN_THRESHOLD else refusal_threshold
+    if prompt is not None or default_prompt:
+        changes["prompt"] = None if prompt is None else read_prompt(prompt)
+
+    async def change(resources: "Resources") -> "CollectionInfo":
+        settings = (await resources.collections.get(name)).settings
+        return await resources.collections.update(name, replace(settings, **changes))
+
+    _print_collection(run_with_resources(change), as_json)
+
+
 @commands.command("delete")
 def delete_collection(
     name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
@@ -88,6 +123,7 @@ def _print_collection(collection: "CollectionInfo", as_json: bool) -> None:
             ("chunk_overlap_tokens", settings.chunk_overlap_tokens),
             ("refusal_threshold", "the decoder's own" if threshold is None else threshold),
             ("fusion", None if settings.fusion is None else describe_fusion(settings.fusion)),
+            ("prompt", "the shipped ones" if settings.prompt is None else settings.prompt.name),
             ("created_at", collection.created_at.isoformat(timespec="seconds")),
             ("updated_at", collection.updated_at.isoformat(timespec="seconds")),
         ]

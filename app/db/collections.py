@@ -13,6 +13,7 @@ from app.db.marks import standing
 from app.db.models import Collection, Document, GoldenQuery, Release
 from app.services.types import CollectionInfo, CollectionSettings
 from embeddings.errors import NotFound
+from generation.causal.prompt_template import PromptTemplate
 from retrieval.types import Fusion
 
 
@@ -33,6 +34,7 @@ _COLUMNS = (
     Collection.chunk_overlap_tokens,
     Collection.refusal_threshold,
     Collection.fusion,
+    Collection.prompt,
     Collection.last_seq,
     Collection.created_at,
     Collection.updated_at,
@@ -120,7 +122,9 @@ def to_reference(row: Row[*tuple[Any, ...]]) -> CollectionRef:
 
 def _settings(row: Row[*tuple[Any, ...]]) -> CollectionSettings:
     fusion = None if row.fusion is None else msgspec.convert(row.fusion, Fusion)
-    return CollectionSettings(row.chunk_max_tokens, row.chunk_overlap_tokens, row.refusal_threshold, fusion)
+    prompt = None if row.prompt is None else msgspec.convert(row.prompt, PromptTemplate)
+    sizes = row.chunk_max_tokens, row.chunk_overlap_tokens
+    return CollectionSettings(*sizes, row.refusal_threshold, fusion, prompt)
 
 
 def no_such_collection(name: str) -> NotFound:

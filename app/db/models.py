@@ -83,6 +83,9 @@ class Collection(Model):
     last_seq: Mapped[int] = mapped_column(default=0)
     # How hybrid search joins its sides: the fields of `retrieval.types.Fusion`; None: the default.
     fusion: Mapped[dict[str, Any] | None]
+    # What a chat decoder is told: the fields of `generation.causal.prompt_template.PromptTemplate`; None: the
+    # shipped one in the question's language.
+    prompt: Mapped[dict[str, Any] | None]
     # The release in service; no foreign key, because the two tables would need each other to exist first.
     release_id: Mapped[int | None]
     deleted_at: Mapped[datetime | None]

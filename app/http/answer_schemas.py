@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from app.http.search_schemas import DocumentId, End, Filter, HitReply, SearchReply, Start, Version
 from app.services.types import AnswerEvent, AnswerInput, AnswerOutput, SearchOutput
 from generation.sampling import SamplingSettings
-from generation.types import AnswerStatus, Citation, CitationFound, MessageDelta
+from generation.types import AnswerStatus, Citation, CitationFound, MessageDelta, PromptReport
 from retrieval.types import SearchMode
 
 
@@ -64,6 +64,22 @@ class CitationReply(Struct, frozen=True):
         return msgspec.convert(citation, cls, from_attributes=True)
 
 
+class PromptReply(Struct, frozen=True):
+    """The prompt that a chat decoder answered to, and what of it found no room in the decoder's context."""
+
+    template: Annotated[str, Meta(description="Name of the collection's prompt", examples=["cited-en"])]
+    passages: Annotated[int, Meta(description="Passages that it shows")]
+    examples: Annotated[int, Meta(description="Few-shot examples that it shows")]
+    dropped_passages: int
+    dropped_examples: int
+    cut: Annotated[bool, Meta(description="The last passage lost its end")]
+
+    @classmethod
+    def of(cls, report: PromptReport) -> "PromptReply":
+        """The reply for one prompt."""
+        return msgspec.convert(report, cls, from_attributes=True)
+
+
 class AnswerReply(Struct, frozen=True):
     """What the collection says.
 
@@ -78,6 +94,7 @@ class AnswerReply(Struct, frozen=True):
     citations: list[CitationReply]
     hits: list[HitReply]
     model: Annotated[str | None, Meta(description="The decoder that was asked")]
+    prompt: Annotated[PromptReply | None, Meta(description="Of decoders that chat; null for others")]
     took_ms: float
     release: Annotated[int, Meta(description="Number of the collection's release that was searched")]
     question_truncated: Annotated[
@@ -97,6 +114,7 @@ class AnswerReply(Struct, frozen=True):
             citations=[CitationReply.of(citation) for citation in answer.citations],
             hits=[HitReply.of(hit, explain) for hit in output.search.hits],
             model=answer.model,
+            prompt=None if answer.prompt is None else PromptReply.of(answer.prompt),
             took_ms=output.took_ms,
             release=output.search.release,
             question_truncated=output.search.query_truncated,

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.http.search_schemas import FusionFields
 from app.services.types import CollectionSettings
+from generation.causal.prompt_template import PromptTemplate
 
 
 class ChunkingFields(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +35,11 @@ class ChunkingFields(Struct, frozen=True, forbid_unknown_fields=True):
     fusion: Annotated[
         FusionFields | UnsetType | None,
         Meta(description="Of hybrid searches that name none; null: evidence, with full trust in both sides"),
+    ] = UNSET
+
+    prompt: Annotated[
+        PromptTemplate | UnsetType | None,
+        Meta(description="For decoders that chat; null: the shipped one in the question's language"),
     ] = UNSET
 
     def applied_to(self, settings: CollectionSettings) -> CollectionSettings:
@@ -64,6 +70,7 @@ class SettingsReply(Struct, frozen=True):
     chunk_overlap_tokens: int
     refusal_threshold: float | None
     fusion: FusionFields | None
+    prompt: PromptTemplate | None
 
 
 class CollectionReply(Struct, frozen=True):

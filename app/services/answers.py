@@ -1,4 +1,4 @@
-"""Answers to questions: search, then one decoder in a worker thread, its events streamed as they come."""
+"""Answers to questions: search, then a reader in a worker thread, its events streamed as they come."""
 
 import asyncio
 import threading
@@ -13,6 +13,7 @@ from app.services.types import (
     AnswerInput,
     AnswerOutput,
     CollectionInfo,
+    CollectionSettings,
     Hit,
     SearchInput,
     SearchOutput,
@@ -23,8 +24,8 @@ from generation.answering import Answerer
 from generation.types import Answer, CitationFound, MessageDelta, Source
 
 MAX_PASSAGES = 20
-# Questions in flight, the one being decoded included. A later one is better asked again than kept waiting.
-MAX_IN_FLIGHT = 16
+# Questions that wait for a decoder. A later one is better asked again than kept waiting.
+MAX_WAITING = 15
 
 DecodedEvent = MessageDelta | CitationFound | Answer
 
@@ -42,16 +43,25 @@ class Collections(Protocol):
 
 
 class AnswerService:
-    """Answers questions, one at a time; the others wait in a bounded queue."""
+    """Answers questions, `at_once` of them at a time; the others wait in a bounded queue.
+
+    at_once: 1 for a reader that takes one question after another.
+    """
 
     def __init__(
-        self, search: Searcher, collections: Collections, answerer: Answerer, settings: Settings
+        self,
+        search: Searcher,
+        collections: Collections,
+        answerer: Answerer,
+        settings: Settings,
+        at_once: int = 1,
     ) -> None:
         self._search = search
         self._collections = collections
         self._answerer = answerer
         self._max_question_chars = settings.max_query_chars
-        self._decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
+        self._decoder = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="decoder")
+        self._most_in_flight = MAX_WAITING + at_once
         self._in_flight = 0
         self._closing = threading.Event()
 
@@ -64,13 +74,13 @@ class AnswerService:
         started = time.perf_counter()
         _check_input(wanted, self._max_question_chars)
         with self._place_in_queue():
-            threshold = (await self._collections.get(collection)).settings.refusal_threshold
+            settings = (await self._collections.get(collection)).settings
             query = SearchInput(
                 wanted.question, wanted.mode, wanted.passages, 0, wanted.filter, rerank=wanted.rerank
             )
             found = await self._search.search(collection, query)
             yield found
-            async with aclosing(self._decode(wanted, found, threshold)) as events:
+            async with aclosing(self._decode(wanted, found, settings)) as events:
                 async for event in events:
                     yield _finish(event, found, started) if isinstance(event, Answer) else event
 
@@ -83,11 +93,12 @@ class AnswerService:
     def _place_in_queue(self) -> Iterator[None]:
         if self._closing.is_set():
             raise _stopping()
-        if self._in_flight >= MAX_IN_FLIGHT:
+        most = self._most_in_flight
+        if self._in_flight >= most:
             raise Overloaded(
-                f"{self._in_flight} questions are being answered, the service takes {MAX_IN_FLIGHT} at once",
+                f"{self._in_flight} questions are being answered, the service takes {most} at once",
                 found=f"{self._in_flight} in flight",
-                expected=f"fewer than {MAX_IN_FLIGHT}",
+                expected=f"fewer than {most}",
                 next_step="ask again in a few seconds",
             )
         self._in_flight += 1
@@ -97,9 +108,10 @@ class AnswerService:
             self._in_flight -= 1
 
     async def _decode(
-        self, wanted: AnswerInput, found: SearchOutput, threshold: float | None
+        self, wanted: AnswerInput, found: SearchOutput, settings: CollectionSettings
     ) -> AsyncGenerator[DecodedEvent, None]:
-        """Run the answerer in the worker thread and yield its events here, an exception of its own raised."""
+        """Run the answerer in a worker thread and yield its events here, an exception of its own raised."""
+        answerer = self._answerer.prompted(settings.prompt)
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[DecodedEvent | Exception | None] = asyncio.Queue()
         abandoned = threading.Event()
@@ -109,11 +121,11 @@ class AnswerService:
 
         def work() -> None:
             try:
-                for event in self._answerer.answer(
+                for event in answerer.answer(
                     wanted.question,
                     [source_of(hit) for hit in found.hits],
                     wanted.sampling,
-                    refuse_below=threshold,
+                    refuse_below=settings.refusal_threshold,
                     cancelled=lambda: abandoned.is_set() or self._closing.is_set(),
                 ):
                     send(event)

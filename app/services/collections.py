@@ -25,6 +25,7 @@ from app.services.receipts import Receipt, keep
 from app.services.release_types import Release, ReleaseState, chunking_name
 from app.services.types import CollectionInfo, CollectionSettings
 from embeddings.errors import Conflict, InvalidInput
+from generation.causal.prompt_template import check_prompt
 from retrieval.fusion import check_fusion
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -126,6 +127,8 @@ def check_settings(settings: CollectionSettings, encoder: OpenEncoder) -> None:
         _check_range("refusal_threshold", threshold, 0, 1)
     if settings.fusion is not None:
         check_fusion(settings.fusion, "settings.fusion")
+    if settings.prompt is not None:
+        check_prompt(settings.prompt, "settings.prompt")
 
 
 def chunk_sizes(settings: CollectionSettings) -> tuple[int, int]:
@@ -163,6 +166,7 @@ def _columns(settings: CollectionSettings) -> dict[str, Any]:
         "chunk_overlap_tokens": settings.chunk_overlap_tokens,
         "refusal_threshold": settings.refusal_threshold,
         "fusion": msgspec.to_builtins(settings.fusion),
+        "prompt": msgspec.to_builtins(settings.prompt),
     }
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from embeddings.errors import FootnoteError
+from generation.causal.prompt_template import PromptTemplate
 from generation.sampling import SamplingSettings
 from generation.types import Answer, CitationFound, MessageDelta
 from retrieval.types import Fusion, FusionWeights, SearchMode, SideScore
@@ -40,13 +41,15 @@ class CollectionSettings:
 
     chunk_max_tokens, chunk_overlap_tokens: in the encoder's tokens, of the release in service.
     refusal_threshold: probability in [0, 1] below which the decoder's answer is withheld; None: the
-    decoder's own. fusion: of hybrid searches that name none; None: evidence, with full trust.
+    decoder's own. fusion: of hybrid searches that name none; None: evidence, with full trust. prompt: what a
+    decoder that chats is told; None: the shipped one in the question's language.
     """
 
     chunk_max_tokens: int = 200
     chunk_overlap_tokens: int = 30
     refusal_threshold: float | None = None
     fusion: Fusion | None = None
+    prompt: PromptTemplate | None = None
 
 
 @dataclass(frozen=True, slots=True)

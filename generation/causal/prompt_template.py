@@ -5,7 +5,6 @@ Few-shot examples stand in a template as turns of a conversation that went befor
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -88,8 +87,24 @@ def default_prompt(question: str) -> PromptTemplate:
 @lru_cache
 def shipped_prompt(language: Language) -> PromptTemplate:
     """The template that comes with Footnote for a language."""
-    text = (PROMPTS / f"{language}.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), PromptTemplate)
+    return msgspec.toml.decode((PROMPTS / f"{language}.toml").read_bytes(), type=PromptTemplate)
+
+
+def read_prompt(path: Path) -> PromptTemplate:
+    """A template of a TOML file, or of a JSON file by its suffix. Raises InvalidInput."""
+    decode = msgspec.json.decode if path.suffix == ".json" else msgspec.toml.decode
+    try:
+        template = decode(path.read_bytes(), type=PromptTemplate)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"cannot read the prompt {path}: {error}",
+            field="prompt",
+            found=str(path),
+            expected="a TOML or JSON file with name, system, not_found and what else a prompt has",
+            next_step="the guide's page on answers shows one",
+        ) from error
+    check_prompt(template, "prompt")
+    return template
 
 
 def _check_places(text: str, field: str, allowed: set[str], required: set[str]) -> None:

@@ -2,11 +2,12 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
 from app.resources import Resources
-from app.services.answers import MAX_IN_FLIGHT, MAX_PASSAGES, AnswerService
+from app.services.answers import MAX_PASSAGES, MAX_WAITING, AnswerService
 from app.services.types import (
     AnswerEvent,
     AnswerInput,
@@ -62,13 +63,13 @@ class BrokenReader(WordReader):
 
 
 @pytest.fixture
-async def open_answers(resources: Resources) -> AsyncIterator[Callable[[Reader | None], AnswerService]]:
+async def open_answers(resources: Resources) -> AsyncIterator[Callable[..., AnswerService]]:
     """Make answer services that are closed with the test."""
     services: list[AnswerService] = []
 
-    def open_service(reader: Reader | None) -> AnswerService:
-        answerer = Answerer(reader, refuse_below=0.5)
-        services.append(AnswerService(resources.search, resources.collections, answerer, resources.settings))
+    def open_service(reader: Reader | None, at_once: int = 1) -> AnswerService:
+        answerer, found = Answerer(reader, refuse_below=0.5), (resources.search, resources.collections)
+        services.append(AnswerService(*found, answerer, resources.settings, at_once))
         return services[-1]
 
     yield open_service
@@ -208,7 +209,7 @@ async def test_one_question_is_decoded_at_a_time_and_too_many_are_turned_away(
 ) -> None:
     reader = EndlessReader()
     service = open_answers(reader)
-    streams = [service.answer(library, AnswerInput("When: began")) for _ in range(MAX_IN_FLIGHT)]
+    streams = [service.answer(library, AnswerInput("When: began")) for _ in range(MAX_WAITING + 1)]
     for stream in streams:
         assert isinstance(await anext(stream), SearchOutput)
     with pytest.raises(Overloaded) as raised:
@@ -228,6 +229,20 @@ async def test_one_question_is_decoded_at_a_time_and_too_many_are_turned_away(
     events = service.answer(library, AnswerInput("When: began"))
     assert isinstance(await anext(events), SearchOutput)
     await events.aclose()
+
+
+async def test_as_many_questions_are_decoded_at_once_as_the_reader_takes(open_answers, library: str) -> None:
+    together = threading.Barrier(2, timeout=WAIT_S)
+
+    class MeetingReader(WordReader):
+        def read(self, *given: Any, **options: Any) -> Iterator[str | Reading]:
+            together.wait()
+            yield from super().read(*given, **options)
+
+    service = open_answers(MeetingReader(), at_once=2)
+    questions = (collect(service, library, "When did the war begin: began") for _ in range(2))
+    for events in await asyncio.gather(*questions):
+        assert final(events).answer.text == "in 1756."
 
 
 async def test_a_failure_of_the_decoder_is_raised_behind_what_was_streamed(
@@ -275,7 +290,7 @@ async def test_bad_input_is_named_before_the_first_event(
 
 async def test_a_failed_question_leaves_its_place_in_the_queue(open_answers, library: str) -> None:
     service = open_answers(WordReader())
-    for _ in range(MAX_IN_FLIGHT + 1):
+    for _ in range(MAX_WAITING + 2):
         with pytest.raises(NotFound):
             await anext(service.answer("absent", AnswerInput("When: began")))
         with pytest.raises(FootnoteError):

@@ -228,6 +228,22 @@ def test_collections_are_made_shown_and_deleted(run: Run) -> None:
     assert read_json(run("collections", "list", "--json")) == {"collections": []}
 
 
+def test_a_collection_s_prompt_and_threshold_are_set_and_taken_away(run: Run, tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt.toml"
+    prompt.write_text('name = "mine"\nsystem = "Отвечай."\nnot_found = "没有"\n', encoding="utf-8")
+    run("collections", "create", "manual")
+    shown = run("collections", "set", "manual", "--prompt", str(prompt), "--refusal-threshold", "0.25").stdout
+    assert {"prompt: mine", "refusal_threshold: 0.25"} <= {
+        " ".join(line.split()) for line in shown.split("\n")
+    }
+    changed = read_json(run("collections", "set", "manual", "--refusal-threshold", "-1", "--json"))
+    assert changed["settings"]["refusal_threshold"] is None
+    assert changed["settings"]["prompt"]["not_found"] == "没有"
+    changed = read_json(run("collections", "set", "manual", "--default-prompt", "--json"))
+    assert changed["settings"]["prompt"] is None
+    assert_refused(run("collections", "set", "manual", "--prompt", str(tmp_path)), "cannot read the prompt")
+
+
 def test_deleted_documents_are_no_longer_found(run: Run, notes: str) -> None:
     assert run("documents", "delete", "tomatoes.md", "--collection", notes).stdout == "Deleted 1 document.\n"
     found = read_json(run("search", "tomatoes", "--collection", notes, "--json"))

@@ -1,10 +1,12 @@
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from app.resources import Resources
 from app.services.types import CollectionSettings, DocumentInput, SearchInput
 from embeddings.errors import Conflict, InvalidInput, NotFound
+from generation.causal.prompt_template import PromptExample, PromptTemplate
 
 
 async def test_new_collection_is_empty_and_listed_by_name(resources: Resources) -> None:
@@ -109,3 +111,28 @@ async def test_deleted_collection_takes_its_documents_with_it(resources: Resourc
     made = await resources.collections.create(notes)
     assert (made.documents, made.chunks) == (0, 0)
     assert (await resources.search.search(notes, SearchInput("lighthouse"))).hits == ()
+
+
+PROMPT = PromptTemplate(
+    name="mine",
+    system="Отвечай коротко, 简短。 {not_found}",
+    not_found="Нет.",
+    examples=(PromptExample("Why?", "So. [1]", ("Because so.",)),),
+    decoding="free",
+)
+
+
+async def test_a_prompt_is_kept_and_taken_away(resources: Resources) -> None:
+    made = await resources.collections.create("a", CollectionSettings(prompt=PROMPT))
+    assert made.settings.prompt == PROMPT
+    assert (await resources.collections.get("a")).settings.prompt == PROMPT
+    await resources.collections.update("a", CollectionSettings())
+    assert (await resources.collections.get("a")).settings.prompt is None
+
+
+async def test_a_prompt_that_cannot_be_filled_in_is_refused(resources: Resources) -> None:
+    broken = msgspec.structs.replace(PROMPT, passage="{text}")
+    with pytest.raises(InvalidInput) as caught:
+        await resources.collections.create("a", CollectionSettings(prompt=broken))
+    assert caught.value.field == "settings.prompt.passage"
+    assert await resources.collections.list() == ()

@@ -1,4 +1,5 @@
 from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from generation.causal.prompt_template import (
     check_prompt,
     default_prompt,
     fill,
+    read_prompt,
     shipped_prompt,
 )
 
@@ -78,3 +80,41 @@ def test_a_template_that_cannot_be_filled_in_is_refused(changes: dict[str, objec
 def test_the_shipped_templates_are_packaged() -> None:
     names = {path.name for path in (files("generation.causal") / "prompts").iterdir()}
     assert names == {"en.toml", "ru.toml", "zh.toml"}
+
+
+FILE = """
+name = "mine"
+system = "Отвечай."
+not_found = "没有"
+[[examples]]
+question = "Why?"
+answer = "So."
+"""
+
+
+def test_a_template_is_read_from_toml_or_json(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(FILE, encoding="utf-8")
+    template = read_prompt(tmp_path / "a.toml")
+    assert template == PromptTemplate(
+        name="mine", system="Отвечай.", not_found="没有", examples=(PromptExample("Why?", "So."),)
+    )
+    (tmp_path / "a.json").write_bytes(msgspec.json.encode(template))
+    assert read_prompt(tmp_path / "a.json") == template
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"name = ", b"\xff", b'name = "mine"', FILE.encode() + b"colour = 1", FILE.encode() + b"answer = 1"],
+)
+def test_a_file_that_is_no_template_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.toml").write_bytes(content)
+    for path in (tmp_path / "a.toml", tmp_path / "none.toml"):
+        with pytest.raises(InvalidInput, match="cannot read the prompt"):
+            read_prompt(path)
+
+
+def test_a_template_of_a_file_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(FILE.replace("[[", 'passage = "{text}"\n[['), encoding="utf-8")
+    with pytest.raises(InvalidInput) as caught:
+        read_prompt(tmp_path / "a.toml")
+    assert caught.value.field == "prompt.passage"
