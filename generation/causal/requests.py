@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -35,7 +36,8 @@ class TokenEvent:
     """A token was chosen. With beams there are none: they are known only at the end.
 
     choice: starts at 0; text: what became tellable with it, which may be ""; logprob: natural logarithm of
-    the model's own probability; top: (token id, logprob) of the likeliest, as many as were asked for.
+    the model's own probability, nan unless the sampling settings ask for logprobs; top: (token id, logprob)
+    of the likeliest, as many as were asked for.
     """
 
     choice: int
@@ -50,7 +52,8 @@ class ChoiceFinished:
     """A choice is complete.
 
     text: all of it, without stop sequence; token_ids: without the token that ends an answer; score: of a
-    beam, after its length penalty.
+    beam, after its length penalty; rest: the end of the text that no `TokenEvent` told: what was held back
+    because a stop sequence might have begun, or with beams all of it.
     """
 
     choice: int
@@ -58,6 +61,7 @@ class ChoiceFinished:
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     score: float | None = None
+    rest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,7 @@ class Generation(Iterator[GenerationEvent]):
         self._changed.notify_all()
         if self._waiting is not None:
             (loop, future), self._waiting = self._waiting, None
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_resolve, future)
 
 
