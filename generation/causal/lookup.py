@@ -36,10 +36,10 @@ class SequenceTokens:
 
 
 def find_continuation(tokens: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """At most `length` tokens that followed the last time these tokens' end stood in them, (n,).
+    """The `length` tokens that followed the last time these tokens' end stood in them, or none at all.
 
-    Of several places the one with the longest match counts (2 to 16 tokens), then the latest that has so
-    many tokens behind it; empty when there is none.
+    Of several places the one with the longest match counts (2 to 16 tokens), then the latest. Where the
+    tokens end before there are enough, they repeat themselves, and are taken to go on with that.
     Source: Saxena, "Prompt lookup decoding", 2023; Yang et al., "Inference with reference", 2023.
     """
     ends = np.flatnonzero(tokens[:-1] == tokens[-1])  # places of the last token before
@@ -52,6 +52,5 @@ def find_continuation(tokens: NDArray[np.int64], length: int) -> NDArray[np.int6
         ends, matched = longer, matched + 1
     if matched < _SHORTEST or not ends.size:
         return tokens[:0]
-    followed = ends[ends + length < len(tokens)]
-    start = int(followed[-1] if followed.size else ends[0]) + 1
-    return tokens[start : start + length]
+    start = int(ends[-1]) + 1
+    return np.resize(tokens[start : start + length], length)
