@@ -106,6 +106,4 @@ def _finish(
     text = "".join([*map(stream.push, hypothesis.token_ids), stream.flush()])
     token_ids = tuple(hypothesis.token_ids)
     full = len(token_ids) >= sampling.max_tokens and not stream.stopped
-    return ChoiceFinished(
-        choice, text, token_ids, "length" if full else "stop", score=hypothesis.score, rest=text
-    )
+    return ChoiceFinished(choice, text, token_ids, "length" if full else "stop", hypothesis.score)

@@ -51,9 +51,9 @@ class TokenEvent:
 class ChoiceFinished:
     """A choice is complete.
 
-    text: all of it, without stop sequence; token_ids: without the token that ends an answer; score: of a
-    beam, after its length penalty; rest: the end of the text that no `TokenEvent` told: what was held back
-    because a stop sequence might have begun, or with beams all of it.
+    text: all of it, without stop sequence; its end may have been held back from the events before, because a
+    stop sequence might have begun. token_ids: without the token that ends an answer. score: of a beam, after
+    its length penalty.
     """
 
     choice: int
@@ -61,7 +61,6 @@ class ChoiceFinished:
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     score: float | None = None
-    rest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,6 @@ class DecodedSequence:
 
     def _end(self, reason: FinishReason) -> list[GenerationEvent]:
         self.finish = reason
-        rest = self.stream.flush()
+        self.text.append(self.stream.flush())
         token_ids = tuple(self.tokens.ids[self.prompt_tokens :].tolist())
-        return [ChoiceFinished(self.choice, "".join(self.text) + rest, token_ids, reason, rest=rest)]
+        return [ChoiceFinished(self.choice, "".join(self.text), token_ids, reason)]
