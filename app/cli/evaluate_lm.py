@@ -33,6 +33,12 @@ def evaluate_lm(  # noqa: PLR0913, PLR0917  # each parameter is an option
         int | None,
         typer.Option(min=1, help="Perplexity: tokens from window to window. [default: half the context]"),
     ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Tokens that are read at once when texts are scored. [default: the model's]"
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
     stop: Annotated[
         list[str] | None, typer.Option(help="A text that ends an answer; may be repeated.")
@@ -52,9 +58,9 @@ def evaluate_lm(  # noqa: PLR0913, PLR0917  # each parameter is an option
     wanted = LanguageTask(task, data, limit, shots, examples, stride, bleu_tokenizer)
     sampling = SamplingSettings(max_tokens=max_tokens, stop=tuple(stop or ()))
     with _stopping(out):
-        measured = _measure(wanted, model, sampling, hidden=as_json)
+        measured = _measure(wanted, model, sampling, context, hidden=as_json)
         if out is not None:
-            _write_rows(out, measured.rows)
+            write_rows(out, measured.rows)
     if as_json:
         print_json(measured.figures)
     else:
@@ -62,15 +68,21 @@ def evaluate_lm(  # noqa: PLR0913, PLR0917  # each parameter is an option
 
 
 def _measure(
-    task: "LanguageTask", model: Path | None, sampling: "SamplingSettings", *, hidden: bool
+    task: "LanguageTask",
+    model: Path | None,
+    sampling: "SamplingSettings",
+    context_tokens: int | None,
+    *,
+    hidden: bool,
 ) -> "Measured":
     from app.evaluation.language import measure_language
     from app.evaluation.language_decoders import open_language_decoder
     from app.settings import load_settings
 
     settings = load_settings()
+    directory = model or settings.decoder
     with (
-        open_language_decoder(model or settings.decoder, settings.threads, sampling) as decoder,
+        open_language_decoder(directory, settings.threads, sampling, context_tokens) as decoder,
         progress_bar(hidden) as show,
     ):
         return measure_language(task, decoder, show)
@@ -86,7 +98,7 @@ def _stopping(out: Path | None) -> "Iterator[None]":
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _write_rows(out: Path, rows: list[dict[str, Any]]) -> None:
+def write_rows(out: Path, rows: list[dict[str, Any]]) -> None:
     """All of them or none: the file takes its name when it is complete."""
     import msgspec
 

@@ -1,13 +1,19 @@
-"""The decoders that are measured as language models: a causal one, and the bundled one."""
+"""Opens the decoder that is measured as a language model; the bundled one, as far as it is measured so."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from app.evaluation.causal_language import CausalLanguage
 from app.evaluation.language import LanguageDecoder, Question
 from app.evaluation.language_records import Asked
+from embeddings.artifact import load_manifest
 from embeddings.errors import InvalidInput
 from generation.answer_scoring import score_answers
+from generation.causal.engine import CausalEngine
+from generation.causal.model import CausalModel
+from generation.causal.options import EngineOptions
+from generation.causal.spec import is_causal
 from generation.decoder import Decoder
 from generation.reader import GroundedReader
 from generation.sampling import SamplingSettings
@@ -17,13 +23,19 @@ from generation.types import Passage, Reading
 
 @contextmanager
 def open_language_decoder(
-    directory: Path, threads: int, sampling: SamplingSettings
+    directory: Path, threads: int, sampling: SamplingSettings, context_tokens: int | None = None
 ) -> Iterator[LanguageDecoder]:
-    """The decoder in `directory`, whichever kind it is. sampling: of the answers that it writes.
+    """The decoder in `directory`, whichever kind it is.
 
-    Raises ModelDamaged.
+    sampling: of the answers that it writes. context_tokens: that a causal one reads at once at most when it
+    scores texts; None: its whole context. Raises ModelDamaged.
     """
-    yield GroundedLanguage(Decoder.load(directory, threads), sampling)
+    if not is_causal(load_manifest(directory).graph):
+        yield GroundedLanguage(Decoder.load(directory, threads), sampling)
+        return
+    model = CausalModel.load(directory, threads)
+    with closing(CausalEngine(model, EngineOptions())) as engine:
+        yield CausalLanguage(model, engine, sampling, context_tokens)
 
 
 class GroundedLanguage:
