@@ -47,7 +47,9 @@ async def chat(openai: AsyncOpenAI, **asked: Any) -> ChatCompletion:
 
 
 async def chunks_of(openai: AsyncOpenAI, **asked: Any) -> list[ChatCompletionChunk]:
-    stream: Any = await openai.chat.completions.create(model=MODEL, messages=[user("When?")], stream=True, **asked)
+    stream: Any = await openai.chat.completions.create(
+        model=MODEL, messages=[user("When?")], stream=True, **asked
+    )
     return [chunk async for chunk in stream]
 
 
@@ -188,12 +190,10 @@ async def test_without_max_tokens_the_answer_may_fill_the_context(
     assert 0 < decoder.settings[0].max_tokens <= decoder.context_tokens - 50
 
 
-@pytest.mark.parametrize("asked", [{}, {"temperature": None, "n": None}, {"extra_body": {"top_k": -1}}])
-async def test_decoding_is_greedy_unless_asked(
-    asked: dict[str, Any], openai: AsyncOpenAI, decoder: ScriptedChatModel
-) -> None:
-    await chat(openai, max_tokens=5, **asked)
-    assert decoder.settings == [SamplingSettings(max_tokens=5)]
+async def test_decoding_is_greedy_unless_asked(openai: AsyncOpenAI, decoder: ScriptedChatModel) -> None:
+    await chat(openai, max_tokens=5)
+    await chat(openai, max_tokens=5, temperature=None, n=None, extra_body={"top_k": -1, "min_p": None})
+    assert decoder.settings == [SamplingSettings(max_tokens=5)] * 2
 
 
 async def test_each_choice_is_told_apart(openai: AsyncOpenAI, decoder: ScriptedChatModel) -> None:
@@ -231,30 +231,28 @@ async def test_log_probabilities_are_told_only_when_asked_for(openai: AsyncOpenA
     assert (await chat(openai)).choices[0].logprobs is None
 
 
-@pytest.mark.parametrize(
-    ("asked", "expected"),
-    [
-        ({"response_format": {"type": "text"}}, None),
-        ({"response_format": {"type": "json_object"}}, JsonObjectFormat()),
-        (
-            {
-                "response_format": {
-                    "type": "json_schema",
-                    "json_schema": {"name": "date", "schema": SCHEMA, "strict": True},
-                }
-            },
-            JsonSchemaFormat(SCHEMA, "date"),
-        ),
-        ({"extra_body": {"guided_json": SCHEMA}}, JsonSchemaFormat(SCHEMA)),
-        ({"extra_body": {"guided_regex": "[0-9]+"}}, RegexFormat("[0-9]+")),
-        ({"extra_body": {"guided_choice": ["да", "нет"]}}, ChoiceFormat(("да", "нет"))),
-    ],
-)
-async def test_format_reaches_the_decoder(
-    asked: dict[str, Any], expected: Any, openai: AsyncOpenAI, decoder: ScriptedChatModel
-) -> None:
-    await chat(openai, **asked)
-    assert decoder.formats == [expected]
+FORMATS: list[tuple[dict[str, Any], Any]] = [
+    ({"response_format": {"type": "text"}}, None),
+    ({"response_format": {"type": "json_object"}}, JsonObjectFormat()),
+    (
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "date", "schema": SCHEMA, "strict": True},
+            }
+        },
+        JsonSchemaFormat(SCHEMA, "date"),
+    ),
+    ({"extra_body": {"guided_json": SCHEMA}}, JsonSchemaFormat(SCHEMA)),
+    ({"extra_body": {"guided_regex": "[0-9]+"}}, RegexFormat("[0-9]+")),
+    ({"extra_body": {"guided_choice": ["да", "нет"]}}, ChoiceFormat(("да", "нет"))),
+]
+
+
+async def test_format_reaches_the_decoder(openai: AsyncOpenAI, decoder: ScriptedChatModel) -> None:
+    for asked, _ in FORMATS:
+        await chat(openai, **asked)
+    assert decoder.formats == [expected for _, expected in FORMATS]
 
 
 async def test_fields_that_change_nothing_are_accepted(

@@ -195,44 +195,38 @@ async def test_every_collection_is_listed_as_a_model(openai: AsyncOpenAI) -> Non
     assert (await openai.models.retrieve(MODEL)).id == MODEL
 
 
-@pytest.mark.parametrize(
-    ("asked", "param"),
-    [
-        ({"model": "footnote:snow"}, "model"),
-        ({"model": "footnote:"}, "model"),
-        ({"model": "footnote-reader", "extra_body": {"collection": "snow"}}, "collection"),
-        ({"model": "gpt-4o", "extra_body": {"collection": "garden"}}, "model"),
-    ],
-)
-async def test_collection_or_model_that_is_not_there_is_not_found(
-    asked: dict[str, Any], param: str, openai: AsyncOpenAI
-) -> None:
-    with pytest.raises(NotFoundError) as refused:
-        await ask(openai, **asked)
-    assert (refused.value.param, refused.value.code) == (param, "model_not_found")
+ABSENT: list[tuple[dict[str, Any], str]] = [
+    ({"model": "footnote:snow"}, "model"),
+    ({"model": "footnote:"}, "model"),
+    ({"model": "footnote-reader", "extra_body": {"collection": "snow"}}, "collection"),
+    ({"model": "gpt-4o", "extra_body": {"collection": "garden"}}, "model"),
+]
+WITHOUT_EFFECT: list[tuple[dict[str, Any], str]] = [
+    ({"n": 2}, "n"),
+    ({"logprobs": True}, "logprobs"),
+    ({"response_format": {"type": "json_object"}}, "response_format"),
+    ({"presence_penalty": 1.0}, "presence_penalty"),
+    ({"extra_body": {"guided_regex": "a"}}, "response_format"),
+    ({"extra_body": {"no_repeat_ngram_size": 2}}, "no_repeat_ngram_size"),
+    ({"extra_body": {"passages": 0}}, "passages"),
+    ({"extra_body": {"collection": "snow"}}, "collection"),
+    ({"messages": [{"role": "assistant", "content": "Yes"}]}, "messages[0].role"),
+    ({"messages": [user("Hello"), user(" ")]}, "messages[1].content"),
+]
 
 
-@pytest.mark.parametrize(
-    ("asked", "param"),
-    [
-        ({"n": 2}, "n"),
-        ({"logprobs": True}, "logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"presence_penalty": 1.0}, "presence_penalty"),
-        ({"extra_body": {"guided_regex": "a"}}, "response_format"),
-        ({"extra_body": {"no_repeat_ngram_size": 2}}, "no_repeat_ngram_size"),
-        ({"extra_body": {"passages": 0}}, "passages"),
-        ({"extra_body": {"collection": "snow"}}, "collection"),
-        ({"messages": [{"role": "assistant", "content": "Yes"}]}, "messages[0].role"),
-        ({"messages": [user("Hello"), user(" ")]}, "messages[1].content"),
-    ],
-)
-async def test_what_has_no_effect_on_a_collection_is_refused(
-    asked: dict[str, Any], param: str, openai: AsyncOpenAI
-) -> None:
-    with pytest.raises(BadRequestError) as refused:
-        await ask(openai, **asked)
-    assert refused.value.param == param
+async def test_collection_or_model_that_is_not_there_is_not_found(openai: AsyncOpenAI) -> None:
+    for asked, param in ABSENT:
+        with pytest.raises(NotFoundError) as refused:
+            await ask(openai, **asked)
+        assert (refused.value.param, refused.value.code) == (param, "model_not_found")
+
+
+async def test_what_has_no_effect_on_a_collection_is_refused(openai: AsyncOpenAI) -> None:
+    for asked, param in WITHOUT_EFFECT:
+        with pytest.raises(BadRequestError) as refused:
+            await ask(openai, **asked)
+        assert refused.value.param == param
 
 
 async def test_copying_decoder_that_is_asked_to_chat_names_the_ways_out(
