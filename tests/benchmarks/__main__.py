@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tests.benchmarks import (
+    building,
     encoder_speed,
     kills,
     queries_beside_bulk,
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "scale": Benchmark(scale.measure, scale.add_arguments),
     "scale-http": Benchmark(scale_http.measure, scale_http.add_arguments),
     "stores": Benchmark(stores.measure, stores.add_arguments),
+    "building": Benchmark(building.measure, building.add_arguments),
     "switches": Benchmark(switches.measure, switches.add_arguments),
     "service-kills": Benchmark(service_kills.measure, service_kills.add_arguments),
     "kills": Benchmark(kills.measure, kills.add_arguments),

@@ -45,7 +45,7 @@ def measure(options: Namespace) -> Mapping[str, object]:
     corpus = load_corpus(options.chunks)
     home = WORKPLACE / "scale" / f"home-{options.chunks}"
     shutil.rmtree(home, ignore_errors=True)
-    written_s = asyncio.run(_write(home, corpus, options.chunks))
+    written_s = asyncio.run(write_corpus(home, corpus, options.chunks))
     with footnote_server(home, "--no-guide") as server:
         first_s, build_s = server.ready_s, _wait_for_build(home)
         first_mb = server.peak_mb()
@@ -67,7 +67,8 @@ def measure(options: Namespace) -> Mapping[str, object]:
     }
 
 
-async def _write(home: Path, corpus: ScaleCorpus, chunks: int) -> float:
+async def write_corpus(home: Path, corpus: ScaleCorpus, chunks: int) -> float:
+    """Make the collection in a new data folder; seconds of the writing."""
     async with open_resources(Settings(home=home)) as resources:
         await resources.collections.create(COLLECTION)
         started = time.perf_counter()
@@ -114,11 +115,15 @@ def document_rows(
 def _wait_for_build(home: Path) -> float:
     """Seconds until the service has sealed a build by itself."""
     started = time.perf_counter()
-    while not list((home / "indexes").glob("[0-9]*/*/manifest.json")):
+    while not has_build(home):
         if time.perf_counter() - started > BUILD_TIMEOUT_S:
             raise TimeoutError(f"no build under {home} after {BUILD_TIMEOUT_S} s")
         time.sleep(0.2)
     return time.perf_counter() - started
+
+
+def has_build(home: Path) -> bool:
+    return any((home / "indexes").glob("[0-9]*/*/manifest.json"))
 
 
 async def _searches(server: Server, corpus: ScaleCorpus) -> dict[str, dict[str, dict[str, float]]]:

@@ -7,12 +7,12 @@ of; a hit is wrong when its span is not one of the release that the answer names
 import asyncio
 import json
 import tempfile
-import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from sqlite3 import connect
 from statistics import quantiles
@@ -21,16 +21,16 @@ from app.resources import Resources, open_resources
 from app.services.release_types import ReindexInput, ReleaseState
 from app.services.types import DocumentInput
 from app.settings import Settings
-from tests.benchmarks.http_client import Connection, post
+from tests.benchmarks.http_client import post
 from tests.benchmarks.scale_corpus import ScaleCorpus, load_corpus
 from tests.benchmarks.servers import Server, footnote_server
+from tests.benchmarks.steady_load import load_steadily
 
 COLLECTION = "switched"
 DOCUMENTS = 5_000
 SENTENCES = 4  # texts of the corpus that make one document
 BATCH = 500
 SMALL_CHUNK_TOKENS = 64
-CONNECTIONS = 16
 
 _Span = tuple[str, int, int]
 
@@ -43,6 +43,16 @@ class Seen:
     releases: Counter[int] = field(default_factory=Counter)
     errors: int = 0
     mixed: int = 0
+
+    def take(self, spans: Mapping[int, set[_Span]], status: int, answer: bytes) -> None:
+        """Note one answer. spans: of the chunks of each release."""
+        if status not in (200, 201):
+            self.errors += 1
+            return
+        body = json.loads(answer)
+        self.releases[body["release"]] += 1
+        known = spans[body["release"]]
+        self.mixed += any((hit["document_id"], hit["start"], hit["end"]) not in known for hit in body["hits"])
 
     def p99_ms(self) -> float:
         return round(quantiles(self.times_ms, n=100)[98], 1)
@@ -136,43 +146,9 @@ async def _promote_other(resources: Resources) -> None:
 async def _search(
     server: Server, queries: Sequence[str], spans: Mapping[int, set[_Span]], rate: float, seconds: float
 ) -> Seen:
-    """Send searches at a steady rate, whether or not earlier ones were answered."""
-    seen = Seen()
-    connections: asyncio.Queue[Connection] = asyncio.Queue()
-    for _ in range(CONNECTIONS):
-        connections.put_nowait(await Connection.open(server.host, server.port))
-    started = time.perf_counter()
-    tasks = []
-    for n in range(int(rate * seconds)):
-        due = started + n / rate
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        query = queries[n % len(queries)]
-        tasks.append(asyncio.create_task(_ask(server, connections, query, spans, due, seen)))
-    await asyncio.gather(*tasks)
-    while not connections.empty():
-        connections.get_nowait().close()
+    seen, route = Seen(), server.route(f"/v1/collections/{COLLECTION}/search")
+    requests = [post(route, {"query": query, "limit": 10}) for query in queries]
+    seen.times_ms = await load_steadily(
+        route, requests, rate, lambda s: s < seconds, partial(seen.take, spans)
+    )
     return seen
-
-
-async def _ask(
-    server: Server,
-    connections: "asyncio.Queue[Connection]",
-    query: str,
-    spans: Mapping[int, set[_Span]],
-    due: float,
-    seen: Seen,
-) -> None:
-    request = post(server.route(f"/v1/collections/{COLLECTION}/search"), {"query": query, "limit": 10})
-    connection = await connections.get()
-    try:
-        status, answer = await connection.ask(request)
-    finally:
-        connections.put_nowait(connection)
-    seen.times_ms.append((time.perf_counter() - due) * 1_000)
-    if status not in (200, 201):
-        seen.errors += 1
-        return
-    body = json.loads(answer)
-    seen.releases[body["release"]] += 1
-    known = spans[body["release"]]
-    seen.mixed += any((hit["document_id"], hit["start"], hit["end"]) not in known for hit in body["hits"])

@@ -10,6 +10,7 @@ from tests.benchmarks.http_client import Address, Connection, post
 from tests.benchmarks.http_load import ask_all
 from tests.benchmarks.soak import growth_mb
 from tests.benchmarks.soak_clients import Kind, Tally, english_paragraphs, make_input, soak
+from tests.benchmarks.steady_load import load_steadily
 from tests.benchmarks.stub_server import serving
 
 
@@ -20,6 +21,22 @@ async def test_every_answer_is_counted_and_timed() -> None:
     assert set(outcome.statuses) == {200, 500}
     assert len(outcome.latencies_s) == outcome.statuses[200]
     assert outcome.seconds >= 0.2
+
+
+async def test_steady_load_takes_the_requests_in_turn_and_tells_every_answer() -> None:
+    statuses: Counter[int] = Counter()
+    async with serving(lambda body: 200 if body["input"] == "good" else 500) as address:
+        requests = [post(address, {"input": word}) for word in ("good", "bad")]
+        left = iter(range(30))
+        times_ms = await load_steadily(
+            address,
+            requests,
+            rate=500,
+            lasts=lambda _seconds: next(left, None) is not None,
+            answered=lambda status, _body: statuses.update([status]),
+        )
+    assert statuses == {200: 15, 500: 15}
+    assert len(times_ms) == 30
 
 
 async def test_server_that_hangs_up_is_an_error() -> None:
