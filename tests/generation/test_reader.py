@@ -137,3 +137,20 @@ def test_two_readings_at_once_do_not_disturb_each_other(reader: GroundedReader) 
                 found[index] = step
     assert [found[index] for index in range(len(steps))] == expected
     assert np.isfinite([reading.answer_probability for reading in expected]).all()
+
+
+@pytest.mark.parametrize(("field", "value"), [("beams", 2), ("repetition_penalty", 1.2), ("logprobs", 0)])
+def test_sampling_that_a_copied_span_cannot_honour_is_refused_by_name(
+    reader: GroundedReader, field: str, value: float
+) -> None:
+    with pytest.raises(InvalidInput, match=field) as raised:
+        _read(reader, sampling=SamplingSettings(**{field: value}))
+    assert raised.value.field == field
+
+
+@pytest.mark.parametrize(
+    "sampling", [SamplingSettings(1.5, seed=1, min_p=0.1), SamplingSettings(1.5, seed=1, typical_p=0.9)]
+)
+def test_every_filter_is_honoured(reader: GroundedReader, sampling: SamplingSettings) -> None:
+    pieces, reading = _read(reader, sampling=sampling)
+    assert "".join(pieces) == reading.text
