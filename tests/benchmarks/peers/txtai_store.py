@@ -14,7 +14,7 @@ from store_contract import ALLOWED_BUCKETS, LIMIT, Corpus, Effort, Question
 from txtai import Embeddings
 
 SELECT = "select id, text, bucket, score from txtai where similar(:q"
-LISTS = tuple({"nprobe": n} for n in (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256))
+LISTS = tuple({"nprobe": n} for n in (16, 32, 64, 96, 128, 192, 256, 384, 512, 768))
 GRAPH = tuple({"efsearch": ef} for ef in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512))
 CANDIDATES = (1_000, 2_000, 4_000)
 
@@ -78,5 +78,5 @@ class Store:
 
 def _filtered(variant: str) -> tuple[Effort, ...]:
     if variant == "faiss":
-        return tuple({"nprobe": n, "candidates": c} for n in (32, 64, 128, 256) for c in CANDIDATES)
+        return tuple({"nprobe": n, "candidates": c} for n in (64, 128, 256, 512, 768) for c in CANDIDATES)
     return tuple({"efsearch": c, "candidates": c} for c in CANDIDATES)
