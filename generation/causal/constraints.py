@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders
 
 from embeddings.errors import InvalidInput
 from generation.causal.grammars import choice_grammar, grounded_grammar
@@ -190,7 +190,33 @@ class ConstraintCompiler:
     def _built_vocabulary(self) -> "LLTokenizer":
         from llguidance import LLTokenizer  # noqa: PLC0415
 
-        return LLTokenizer(self._tokenizer.to_str(), n_vocab=self._vocabulary_size, eos_token=list(self._eos))
+        described = _describe_tokenizer(self._tokenizer)
+        try:
+            return LLTokenizer(described, n_vocab=self._vocabulary_size, eos_token=list(self._eos))
+        except ValueError as error:
+            found = _one_line(str(error))
+            raise InvalidInput(
+                f"the tokens of this decoder cannot be constrained: {found}",
+                field="response_format",
+                found=found,
+                expected="a decoder with a byte-level or SentencePiece tokenizer and an end token",
+            ) from error
+
+
+def _describe_tokenizer(tokenizer: Tokenizer) -> str:
+    """The tokenizer as JSON from which llguidance can tell the bytes of each token.
+
+    It refuses the decoder "Metaspace", but knows its steps.
+    """
+    if not isinstance(tokenizer.decoder, decoders.Metaspace):
+        return str(tokenizer.to_str())
+    described = json.loads(tokenizer.to_str())
+    blank = {"type": "Replace", "pattern": {"String": tokenizer.decoder.replacement}, "content": " "}
+    described["decoder"] = {
+        "type": "Sequence",
+        "decoders": [blank, {"type": "ByteFallback"}, {"type": "Fuse"}],
+    }
+    return json.dumps(described)
 
 
 def _limits() -> "LLParserLimits":

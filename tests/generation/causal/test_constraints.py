@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 from embeddings.errors import InvalidInput
 from generation.causal.choosing import TokenChooser
 from generation.causal.constraints import Constraint, ConstraintCompiler
 from generation.sampling import SamplingSettings
-from tests.generation.causal.small_tokenizers import SENTENCES, byte_fallback, byte_level
+from tests.generation.causal.small_tokenizers import SENTENCES, byte_fallback, byte_level, metaspace
 
 COLUMNS = 512  # more than the tokenizers have tokens, as padded output layers do
 SCHEMA = {
@@ -257,3 +257,18 @@ def test_columns_beyond_the_tokenizer_are_never_allowed() -> None:
     mask = compiler().regex("(?s:.)*").mask()
     assert mask.shape == (COLUMNS,)
     assert not mask[byte_level().get_vocab_size() :].any()
+
+
+def test_sentencepiece_tokens_with_their_blanks_can_be_constrained() -> None:
+    tokenizer = metaspace()
+    constraint = ConstraintCompiler(tokenizer, COLUMNS, [0]).grounded(SENTENCES, MARKS)
+    accept_all(constraint, tokenizer.encode("Башня в Париже").ids)
+    allowed = {tokenizer.id_to_token(token_id) for token_id in np.flatnonzero(constraint.mask())}
+    assert {"▁", "▁в"} <= allowed
+    assert not any("б" in token for token in allowed)
+
+
+def test_a_tokenizer_of_whole_words_cannot_be_constrained() -> None:
+    words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "</s>": 2}, unk_token="b"))
+    with pytest.raises(InvalidInput, match="cannot be constrained"):
+        ConstraintCompiler(words, 3, [2]).regex("a b")
