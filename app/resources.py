@@ -1,6 +1,5 @@
 """What the service and the command line work with, opened and closed in one place."""
 
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from app.db.collections import all_collections
 from app.db.engine import Database
 from app.db.identity import database_id
 from app.db.migrations import apply_migrations
+from app.decoders import load_decoder
 from app.encoders import EncoderLoader, Encoders, LoadedEncoder, load_encoder
 from app.indexes import Indexes
 from app.jobs.service import JobService
@@ -32,21 +32,16 @@ from app.services.releases import ReleaseService
 from app.services.reranking import Reranking, TextReranker
 from app.services.search import SearchService
 from app.settings import Settings
-from embeddings.artifact import MANIFEST
 from embeddings.errors import InvalidInput
 from embeddings.reranker import Reranker
 from generation.answering import Answerer
-from generation.artifact import BUNDLED_DECODER
 from generation.causal.chat import ChatModel
-from generation.decoder import Decoder
-from generation.reader import GroundedReader
+from generation.causal.engine import CausalEngine
 from generation.types import Reader
 
 BUILDS = "indexes"
 # Python's own is ten times as long.
 SWITCH_INTERVAL_S = 0.0005
-
-logger = logging.getLogger("footnote.resources")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,8 @@ class Models:
 
     tokenizer: the encoder's tokenizer.json, in whose tokens chunks are measured. load_encoder: loads the
     encoder of a release that names its own. reranker: None where the settings name none. chat: None where the
-    decoder only copies answers.
+    decoder only copies answers. answers_at_once: questions that the answerer takes at a time. engine: that is
+    closed with the service.
     """
 
     encoder: TextEncoder
@@ -64,6 +60,8 @@ class Models:
     load_encoder: EncoderLoader = load_encoder
     reranker: TextReranker | None = None
     chat: ChatModel | None = None
+    answers_at_once: int = 1
+    engine: CausalEngine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +127,8 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
         await resources.indexes.close()
         await to_thread.run_sync(resources.encoders.close)
         await to_thread.run_sync(resources.answers.close)
+        if models is None and loaded.engine is not None:  # those that were given are still its owner's
+            await to_thread.run_sync(loaded.engine.close)
         await to_thread.run_sync(builds.close)
         await database.close()
 
@@ -150,25 +150,27 @@ def load_models(settings: Settings) -> Models:
     loaded = load_encoder(settings.encoder)
     folder = settings.reranker
     reranker = None if folder is None else Reranker.load(folder, settings.threads)
-    return Models(loaded.encoder, loaded.tokenizer, _load_answerer(settings), reranker=reranker)
-
-
-def _load_answerer(settings: Settings) -> Answerer:
-    if settings.decoder == BUNDLED_DECODER and not (settings.decoder / MANIFEST).is_file():
-        logger.warning("no decoder is bundled with this copy of Footnote: answers will be passages only")
-        return Answerer(None, refuse_below=0.0)
-    reader = GroundedReader(Decoder.load(settings.decoder, settings.threads))
-    return Answerer(reader, refuse_below=reader.refuse_below)
+    decoder = load_decoder(settings)
+    return Models(
+        loaded.encoder,
+        loaded.tokenizer,
+        decoder.answerer,
+        reranker=reranker,
+        chat=decoder.chat,
+        answers_at_once=decoder.at_once,
+        engine=decoder.engine,
+    )
 
 
 def _compose(settings: Settings, database: Database, builds: BuildStore, models: Models) -> Resources:
     prepare_process()
+    defaults = None if models.engine is None else models.engine.spec.defaults
     encoders = Encoders(settings, LoadedEncoder(models.encoder, models.tokenizer), models.load_encoder)
     indexes = Indexes(database, encoders, builds)
     collections = CollectionService(database, encoders)
     reranking = Reranking(models.reranker, encoders.default.encoding)
     search = SearchService(database, indexes, settings, reranking)
-    answers = AnswerService(search, collections, models.answerer, settings)
+    answers = AnswerService(search, collections, models.answerer, settings, models.answers_at_once)
     return Resources(
         settings=settings,
         database=database,
@@ -181,7 +183,7 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         search=search,
         reranking=reranking,
         answers=answers,
-        chat=ChatService(models.chat, answers),
+        chat=ChatService(models.chat, answers, defaults),
         keys=KeyService(database),
         releases=ReleaseService(database, encoders, indexes),
         reclaimer=Reclaimer(database),

@@ -44,6 +44,15 @@ class Settings:
     threads: int = _number(_cores(), 1, 256)
     encoder: Path = BUNDLED_ENCODER
     decoder: Path = BUNDLED_DECODER
+    decoder_url: str | None = None
+    decoder_model: str | None = None
+    decoder_key: str | None = field(default=None, repr=False)
+    # A server on processors takes this long to read a long prompt, before it says its first word.
+    decoder_timeout_s: int = _number(120, 1, 3600)
+    decoder_context_tokens: int = _number(4096, 64, 1_000_000)
+    decoder_slots: int = _number(8, 1, 64)
+    # 0: as much as the slots need when they are full.
+    decoder_kv_mb: int = _number(0, 0, 1_000_000)
     reranker: Path | None = None
     # 8 MiB is 90 s of encoding on two cores; a longer text should come as its chapters.
     max_text_bytes: int = _number(8 * MIB, 1, 1024 * MIB)

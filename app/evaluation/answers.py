@@ -11,7 +11,7 @@ from app.services.answers import source_of
 from app.services.types import DocumentInput, SearchInput
 from app.settings import Settings
 from embeddings.errors import FootnoteError
-from generation.answering import NEVER_REFUSE, Answerer
+from generation.answering import Answerer
 from generation.evaluation import Record, evaluate_answers, gold_source, read_records
 from generation.types import Source
 
@@ -66,7 +66,7 @@ def _answerer(models: Models, refuse: bool) -> Answerer:
             expected="the bundled decoder, or one of your own",
             next_step="train one with footnote train decoder, or set FOOTNOTE_DECODER",
         )
-    return models.answerer if refuse else Answerer(models.answerer.reader, refuse_below=NEVER_REFUSE)
+    return models.answerer if refuse else models.answerer.never_refusing()
 
 
 async def _retrieve(

@@ -93,7 +93,8 @@ def _served_decoder(resources: Resources) -> list[ServedModel]:
     reader = resources.reader
     if reader is None:
         return []
-    created = _installed_at(resources.settings.decoder)
+    settings = resources.settings
+    created = _installed_at(settings.decoder) if settings.decoder_url is None else 0  # it is not here
     return [ServedModel(id=reader.model_id, created=created, owned_by=OWNER, kind="decoder")]
 
 

@@ -1,7 +1,7 @@
 """Chat: a conversation with the decoder, a text that it continues, or a question to a collection."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from app.services.chat_merging import merge
 from app.services.types import AnswerEvent, AnswerInput
 from embeddings.errors import InvalidInput
 from generation.causal.chat import ChatEvent, ChatMessage, ChatModel, ResponseFormat, Usage
+from generation.causal.spec import GenerationDefaults
 from generation.sampling import MAX_TOKENS_LIMIT, SamplingSettings
 
 # No tokenizer makes fewer tokens than this of a real text; a longer one need not be tokenized to be refused.
@@ -37,10 +38,17 @@ class Answers(Protocol):
 
 
 class ChatService:
-    """Talks with one decoder. model: None where the decoder that is installed only copies answers."""
+    """Talks with one decoder.
 
-    def __init__(self, model: ChatModel | None, answers: Answers) -> None:
+    model: None where the decoder that is installed only copies answers. defaults: how its authors would
+    sample from it.
+    """
+
+    def __init__(
+        self, model: ChatModel | None, answers: Answers, defaults: GenerationDefaults | None = None
+    ) -> None:
         self.model = model
+        self.defaults = defaults or GenerationDefaults()
         self._answers = answers
 
     async def chat(
@@ -59,8 +67,9 @@ class ChatService:
         model = self._installed()
         settings = await _fit(model, [message.content for message in messages], sampling, fill)
         async with aclosing(model.chat(messages, settings, response)) as events:
-            async for event in events:
-                yield event
+            with _in_openais_words():
+                async for event in events:
+                    yield event
 
     async def complete(
         self, prompts: Sequence[str], sampling: SamplingSettings, response: ResponseFormat | None = None
@@ -74,11 +83,12 @@ class ChatService:
         usage = Usage(0, 0)
         streams = [model.complete(prompt, sampling, response) for prompt in prompts]
         async with aclosing(merge(streams)) as merged:
-            async for number, event in merged:
-                if isinstance(event, Usage):
-                    usage = _sum(usage, event)
-                else:
-                    yield replace(event, choice=number * sampling.n + event.choice)
+            with _in_openais_words():
+                async for number, event in merged:
+                    if isinstance(event, Usage):
+                        usage = _sum(usage, event)
+                    else:
+                        yield replace(event, choice=number * sampling.n + event.choice)
         yield usage
 
     def answer(self, collection: str, wanted: AnswerInput) -> AsyncGenerator[CollectionEvent, None]:
@@ -89,6 +99,23 @@ class ChatService:
         if self.model is None:
             raise no_chat_model()
         return self.model
+
+
+@contextmanager
+def _in_openais_words() -> Iterator[None]:
+    """Give a prompt that the decoder finds too long the code that clients look for."""
+    try:
+        yield
+    except InvalidInput as error:
+        if error.field != "prompt" or isinstance(error, ContextLengthExceeded):
+            raise
+        raise ContextLengthExceeded(
+            error.message,
+            field=error.field,
+            found=error.found,
+            expected=error.expected,
+            next_step=error.next_step,
+        ) from error
 
 
 def no_chat_model() -> NoChatModel:

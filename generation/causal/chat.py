@@ -46,7 +46,10 @@ class ChoiceFormat:
 
 @dataclass(frozen=True, slots=True)
 class GroundedFormat:
-    """Stretches of the passages and citation marks, nothing else. Only a local decoder can be held to it."""
+    """Stretches of the passages, each with the mark of its passage behind it, and nothing else.
+
+    marks: one for each passage. Only a local decoder can be held to it.
+    """
 
     passages: tuple[str, ...]
     marks: tuple[str, ...]

@@ -18,6 +18,8 @@ PASSAGE_LIMIT = 64
 # Alternatives told with each token, among which the refusal is looked for. OpenAI's servers tell at most 20,
 # others less.
 TOP_LOGPROBS = 5
+# What a decoder that is held to the passages writes behind the refusal, which is none of them.
+REFUSAL_MARK = "[0]"
 
 
 class ChatReader:
@@ -80,8 +82,9 @@ class ChatReader:
     def _response(self, template: PromptTemplate, prompt: ChatPrompt) -> GroundedFormat | None:
         if template.decoding == "free" or not self._model.grounds:
             return None
-        texts = (*(passage.text for passage in prompt.passages), template.not_found)
-        return GroundedFormat(texts, tuple(f"[{passage.number}]" for passage in prompt.passages))
+        marked = [(passage.text, f"[{passage.number}]") for passage in prompt.passages]
+        texts, marks = zip(*marked, (template.not_found, REFUSAL_MARK), strict=True)
+        return GroundedFormat(texts, marks)
 
 
 @dataclass(slots=True)

@@ -69,7 +69,7 @@ def test_the_prompt_is_in_the_question_s_language(question: str, name: str, word
 def test_a_decoder_that_can_be_held_to_the_passages_is() -> None:
     model = ScriptedChat("planted in May [2]", grounds=True)
     assert draft(read(model)).grounded
-    assert model.asked[0][2] == GroundedFormat((WAR, GARDEN, NOT_FOUND), ("[1]", "[2]"))
+    assert model.asked[0][2] == GroundedFormat((WAR, GARDEN, NOT_FOUND), ("[1]", "[2]", "[0]"))
     assert not draft(read(model, template=MINE)).grounded
     assert model.asked[1][2] is None
 
