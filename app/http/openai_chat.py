@@ -81,7 +81,7 @@ async def _start(
     model = resolve_chat_model(asked.model, resources)
     messages = read_messages(asked.messages)
     tokens = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
-    sampling = read_sampling(asked, tokens, _logprobs(asked))
+    sampling = read_sampling(asked, tokens, _logprobs(asked), resources.chat.defaults)
     events = resources.chat.chat(messages, sampling, read_format(asked), fill=tokens is None)
     return ReplyHead(model), events
 

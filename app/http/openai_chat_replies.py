@@ -124,14 +124,19 @@ def usage_reply(usage: Usage) -> UsageReply:
     )
 
 
+def finite(logprob: float) -> float:
+    """OpenAI's own stand-in for the logarithm of 0, which JSON has no number for."""
+    return max(logprob, -9999.0)
+
+
 def _logprobs(tokens: Iterable[TokenLogprob]) -> ChatLogprobs:
     return ChatLogprobs(
         [
             TokenReply(
                 token.text,
-                token.logprob,
+                finite(token.logprob),
                 list(token.data),
-                [TopToken(top.text, top.logprob, list(top.data)) for top in token.top],
+                [TopToken(top.text, finite(top.logprob), list(top.data)) for top in token.top],
             )
             for token in tokens
         ]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from embeddings.errors import InvalidInput
 from generation.causal.chat import (
@@ -20,6 +21,7 @@ from generation.causal.chat import (
     RegexFormat,
     ResponseFormat,
 )
+from generation.causal.spec import GenerationDefaults
 from generation.sampling import SamplingSettings
 
 Unused = Meta(description="Accepted and not used")
@@ -50,11 +52,12 @@ class AskedFormat(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SamplingFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The shared fields; null stands for the default."""
+    """The shared fields. What is not given is off, or where the decoder was published with values, those."""
 
-    temperature: Annotated[float | None, Meta(description="0, the default, is greedy; at most 2")] = None
+    temperature: Annotated[float | None, Meta(description="0 is greedy; at most 2")] = None
     top_p: Annotated[
-        float | None, Meta(description="Sample among tokens of this total probability; 1 is off")
+        float | None,
+        Meta(description="Sample among tokens of this total probability; 1 is off"),
     ] = None
     n: Annotated[int | None, Meta(description="How many choices; 1 unless given")] = None
     seed: Annotated[int | None, Meta(description="Seed of this request's own random generator")] = None
@@ -130,9 +133,16 @@ _SAME_NAMES = (
 )  # fmt: skip
 
 
-def read_sampling(asked: SamplingFields, max_tokens: int | None, logprobs: int | None) -> SamplingSettings:
-    """The settings that a request asks for. max_tokens, logprobs: as this route reads them.
+def read_sampling(
+    asked: SamplingFields,
+    max_tokens: int | None,
+    logprobs: int | None,
+    defaults: GenerationDefaults | None = None,
+) -> SamplingSettings:
+    """The settings that a request asks for.
 
+    max_tokens, logprobs: as this route reads them. defaults: of the decoder, for what the request leaves
+    open; beam search, which does not sample, has none.
     Raises InvalidInput, with the field's name in SamplingSettings.
     """
     given = {name: getattr(asked, name) for name in _SAME_NAMES}
@@ -145,7 +155,16 @@ def read_sampling(asked: SamplingFields, max_tokens: int | None, logprobs: int |
         "logit_bias": _biases(asked.logit_bias),
         "beams": _beams(asked),
     }
-    return SamplingSettings(**{name: value for name, value in given.items() if value is not None})
+    if given["beams"] is not None and logprobs is not None:
+        raise InvalidInput(
+            "beam search tells no log-probabilities of tokens",
+            field="logprobs",
+            found="logprobs with use_beam_search",
+            expected="one of them",
+        )
+    settled = {name: value for name, value in given.items() if value is not None}
+    left_open = {} if given["beams"] is not None or defaults is None else asdict(defaults)
+    return SamplingSettings(**(left_open | settled))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import UNSET, UnsetType
 
-from app.http.openai_chat_replies import Gathered, ReplyHead, usage_reply
+from app.http.openai_chat_replies import Gathered, ReplyHead, finite, usage_reply
 from app.http.openai_chat_schemas import UsageReply
 from app.http.openai_completion_schemas import CompletionChoice, CompletionLogprobs, CompletionReply
 from app.services.chat_answers import CollectionEvent
@@ -69,7 +69,7 @@ def _logprobs(tokens: Sequence[TokenLogprob], offset: int) -> CompletionLogprobs
         offset += len(token.text)
     return CompletionLogprobs(
         tokens=[token.text for token in tokens],
-        token_logprobs=[token.logprob for token in tokens],
-        top_logprobs=[{top.text: top.logprob for top in token.top} for token in tokens],
+        token_logprobs=[finite(token.logprob) for token in tokens],
+        top_logprobs=[{top.text: finite(top.logprob) for top in token.top} for token in tokens],
         text_offset=offsets,
     )

@@ -57,7 +57,7 @@ class CompletionController(Controller):
         prompts = read_texts("prompt", data.prompt, MAX_PROMPTS)
         with in_wire_names({}):
             tokens = DEFAULT_MAX_TOKENS if data.max_tokens is None else data.max_tokens
-            sampling = read_sampling(data, tokens, data.logprobs)
+            sampling = read_sampling(data, tokens, data.logprobs, resources.chat.defaults)
             head = ReplyHead(resolve_chat_model(data.model, resources))
             events = resources.chat.complete(prompts, sampling, read_format(data))
             if data.stream:

@@ -84,6 +84,7 @@ NOT_IN_CHAT: list[tuple[dict[str, Any], str]] = [
     ({"audio": {"voice": "a"}}, "audio"),
     ({"web_search_options": {}}, "web_search_options"),
     ({"top_logprobs": 2}, "top_logprobs"),
+    ({"use_beam_search": True, "best_of": 2, "logprobs": True}, "logprobs"),
     ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
     ({"max_completion_tokens": 0}, "max_completion_tokens"),
     ({"max_completion_tokens": 100}, "max_completion_tokens"),
@@ -97,6 +98,7 @@ NOT_IN_COMPLETIONS: list[tuple[dict[str, Any], str]] = [
     ({"prompt": [1, 2]}, "prompt"),
     ({"prompt": ["a", "x" * 3201]}, "prompt"),
     ({"echo": True}, "echo"),
+    ({"use_beam_search": True, "best_of": 2, "logprobs": 1}, "logprobs"),
     ({"suffix": "."}, "suffix"),
     ({"logprobs": 21}, "logprobs"),
     ({"model": "footnote:garden"}, "model"),
@@ -168,7 +170,7 @@ async def test_prompt_that_the_decoder_finds_too_long_is_refused_before_a_stream
     decoder.fails = InvalidInput("the prompt has 120 tokens, the context 100", field="prompt")
     with pytest.raises(BadRequestError, match="120 tokens") as refused:
         await openai.chat.completions.create(model="scripted", messages=[user("When?")], stream=stream)
-    assert refused.value.param == "messages"
+    assert (refused.value.param, refused.value.code) == ("messages", "context_length_exceeded")
 
 
 @pytest.mark.parametrize("path", BODIES)
