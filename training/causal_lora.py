@@ -2,20 +2,23 @@
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 
+from embeddings.artifact import describe_file
 from embeddings.errors import ModelDamaged
+from training.encoder_origin import Provenance
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def merge_adapter(model: Any, folder: Path) -> Any:
-    """The model with the adapter in `folder` added to its weights; the model itself is used up.
+    """The model with the adapter in `folder` added to its weights; the model itself is changed.
 
     Raises ModelDamaged for a folder that holds no adapter, or one of another model.
     """
@@ -29,6 +32,14 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise _unfit(folder, " ".join(line.strip() for line in lines[:2])) from error
+
+
+def with_adapter(provenance: Provenance, folder: Path) -> Provenance:
+    """The origin of a model that the adapter in `folder` was merged into. Raises ModelDamaged without one."""
+    _check_kind(folder)
+    sha256 = describe_file(folder / ADAPTER_WEIGHTS).sha256
+    adapter = f"LoRA adapter {folder.resolve().name}, {ADAPTER_WEIGHTS} with SHA-256 {sha256}"
+    return replace(provenance, source=f"{provenance.source}; {adapter}")
 
 
 def _check_kind(folder: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import (
@@ -118,3 +119,31 @@ def write_decoder(architecture: str, folder: Path, **changes: Any) -> Path:
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def write_learned_decoder(folder: Path) -> Path:
+    """A Qwen3 that learned the texts by heart, so that what quantising loses shows in its perplexity."""
+    model, tokenizer = random_decoder("qwen3", initializer_range=0.05), learn_tokenizer()
+    tokens = torch.tensor(tokenizer("\n".join(TEXTS))["input_ids"])
+    rows = tokens[: len(tokens) // 64 * 64].reshape(-1, 64)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(40):
+        optimiser.zero_grad()
+        model(rows, labels=rows).loss.backward()
+        optimiser.step()
+    with quiet_transformers():
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_adapter(architecture: str, folder: Path) -> Any:
+    """Save a LoRA adapter of random weights; returns the model with it beside, not merged."""
+    config = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+    adapted = get_peft_model(random_decoder(architecture), config)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                nn.init.normal_(parameter, 0.0, 0.1)
+    adapted.save_pretrained(str(folder))
+    return adapted.eval()
