@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -272,3 +274,18 @@ def test_a_tokenizer_of_whole_words_cannot_be_constrained() -> None:
     words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "</s>": 2}, unk_token="b"))
     with pytest.raises(InvalidInput, match="cannot be constrained"):
         ConstraintCompiler(words, 3, [2]).regex("a b")
+
+
+def test_the_library_is_loaded_with_the_first_constraint_only() -> None:
+    script = (
+        "import sys\n"
+        "from generation.causal.constraints import ConstraintCompiler\n"
+        "from tests.generation.causal.small_tokenizers import byte_level\n"
+        "before = 'llguidance' in sys.modules\n"
+        "ConstraintCompiler(byte_level(), 512, [0]).regex('a')\n"
+        "print(before, 'llguidance' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert ran.stdout.split() == ["False", "True"]
