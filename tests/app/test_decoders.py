@@ -1,11 +1,15 @@
 """Which decoder the settings bring into service."""
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from app.cli.program import program
 from app.decoders import LoadedDecoder, engine_options, load_decoder
 from app.resources import open_resources
 from app.services.types import AnswerInput, AnswerOutput, DocumentInput
@@ -130,3 +134,34 @@ async def test_the_service_answers_with_a_decoder_elsewhere_and_checks_it(tmp_pa
     assert [citation.quote for citation in found.citations] == ["Water them daily."]
     assert (found.model, found.prompt and found.prompt.template) == ("qwen3-4b", "cited-ru")
     assert "[1] Tomatoes are planted in May." in stub.bodies[0]["messages"][-1]["content"]
+
+
+def shown_models(**settings: str) -> str:
+    environ = {f"FOOTNOTE_{name.upper()}": value for name, value in settings.items()}
+    result = CliRunner().invoke(program, ["models", "show"], env=environ)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_command_line_shows_the_decoder_that_serves(causal: Path) -> None:
+    here = shown_models(decoder=str(causal))
+    assert re.search(r"architecture:\s+tiny", here)
+    assert re.search(r"context_tokens:\s+512", here)
+    elsewhere = shown_models(decoder_url="http://127.0.0.1:1/v1", decoder_model="qwen3-4b")
+    assert re.search(r"id:\s+qwen3-4b\nkind:\s+decoder\nserver:\s+http://127.0.0.1:1/v1", elsewhere)
+    assert "context_tokens" not in elsewhere
+
+
+def test_the_command_line_asks_a_causal_decoder(causal: Path, tmp_path: Path) -> None:
+    environ = {"FOOTNOTE_HOME": str(tmp_path / "home"), "FOOTNOTE_DECODER": str(causal)}
+    (tmp_path / "garden.md").write_text("Tomatoes are planted in May. Water them daily.")
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(program, list(words), env=environ | {"FOOTNOTE_THREADS": "1"})
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    run("ingest", str(tmp_path / "garden.md"), "--collection", "notes")
+    reply = json.loads(run("ask", "How often?", "--collection", "notes", "--max-tokens", "9", "--json"))
+    assert reply["model"].startswith("tiny-causal@")
+    assert reply["prompt"]["passages"] == 1
