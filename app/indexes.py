@@ -18,7 +18,7 @@ from app.builds import BuildStore
 from app.db.collections import CollectionRef, all_collections, last_seq_of
 from app.db.engine import Database
 from app.db.following import ChangeReader, ReleaseIncompleteError, Wanted
-from app.db.releases import all_releases, fetch_served, find_release, find_served, present_served
+from app.db.releases import all_releases, fetch_served, find_release, find_served, present_served, served_now
 from app.encoders import Encoders
 from app.services.completing import Completion, wanted_of
 from app.services.encoding import Encoding
@@ -52,6 +52,14 @@ class Served:
     index: CollectionIndex
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a collection was last served by, and what its queries were encoded with."""
+
+    release: Release
+    encoding: Encoding
+
+
 class Indexes:
     """One index for each chunking and model of a collection that was searched."""
 
@@ -61,17 +69,31 @@ class Indexes:
         self._builds = builds
         self._completion = Completion(database, encoders)
         self._held: dict[Wanted, _Held] = {}
-        self._last_served: dict[str, Release] = {}
+        self._last_served: dict[str, _Known] = {}
         self._warming: dict[int, asyncio.Task[None]] = {}
 
     async def expected_encoding(self, name: str) -> Encoding:
         """What the collection's queries were last encoded with, so that a query can be encoded before SQL is
         asked. Whether it still holds is known from `follow`. Raises NotFound.
         """
-        release = self._last_served.get(name)
-        if release is None:
-            _, release = await fetch_served(self._database.fetch, name)
+        known = self._last_served.get(name)
+        if known is not None:
+            return known.encoding
+        _, release = await fetch_served(self._database.fetch, name)
         return (await self._encoders.of(release)).encoding
+
+    def current(self, name: str, encoding: Encoding) -> Served | None:
+        """What `follow` returns, for a thread that may wait for SQL, when there is nothing to take in.
+
+        None when there is, or another release or encoding is in service. Raises NotFound.
+        """
+        collection, release = served_now(self._database, name)
+        held = self._held.get(self._wanted(collection, release))
+        if held is None or held.index.seq < collection.last_seq:
+            return None
+        if self._last_served.get(name) != _Known(release, encoding):
+            return None
+        return Served(collection, release, encoding, held.index)
 
     async def follow(self, name: str) -> Served:
         """The collection in its release in service, whose index has taken in all that was committed before
@@ -90,7 +112,7 @@ class Indexes:
                 async with held.lock:
                     collection, release = await self._catch_up(served.index, served)
             if release == served.release:
-                self._last_served[name] = release
+                self._last_served[name] = _Known(release, served.encoding)
                 return served
 
     async def follow_release(self, collection: CollectionRef, release: Release) -> Served:
@@ -179,8 +201,8 @@ class Indexes:
 
     async def _stand_in(self, collection: CollectionRef, release: Release) -> Release | None:
         """The release that answers while the one in service is being loaded; None when that may answer."""
-        before = self._last_served.get(collection.name)
-        if before is None or before.id == release.id or before.collection_id != collection.id:
+        known = self._last_served.get(collection.name)
+        if known is None or known.release.id == release.id or known.release.collection_id != collection.id:
             return None
         if release.id not in self._warming and self._is_far_behind(collection, release):
             self._warming[release.id] = asyncio.create_task(self._warm(collection, release))
@@ -189,13 +211,15 @@ class Indexes:
             return None
         # Of a release that was retired meanwhile the chunks may be gone.
         async with self._database.read() as connection:
-            kept = await find_release(connection, collection, before.number)
+            kept = await find_release(connection, collection, known.release.number)
         return kept if kept.state == ReleaseState.PREVIOUS else None
 
     def _is_far_behind(self, collection: CollectionRef, release: Release) -> bool:
-        wanted = Wanted(collection.id, release.chunking, self._encoders.model_id(release) or "")
-        held = self._held.get(wanted)
+        held = self._held.get(self._wanted(collection, release))
         return held is None or collection.last_seq - held.index.seq > MAX_WAITED_WRITES
+
+    def _wanted(self, collection: CollectionRef, release: Release) -> Wanted:
+        return Wanted(collection.id, release.chunking, self._encoders.model_id(release) or "")
 
     async def _warm(self, collection: CollectionRef, release: Release) -> None:
         """Load a release. After a failure the searches meet it themselves, until another start."""

@@ -62,11 +62,12 @@ class Database:
         It takes one hop to another thread, where a block of `read` takes one for each of its steps: that is
         most of what a search costs beside its ranking.
         """
-        return await to_thread.run_sync(self._fetch, statement, parameters)
+        return await to_thread.run_sync(self.fetch_now, statement, parameters)
 
-    def _fetch(
+    def fetch_now(
         self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
     ) -> Sequence[Row[*tuple[Any, ...]]]:
+        """The same, for a thread that may wait."""
         with storage_errors(), self._reader.connect() as connection:
             return connection.execute(statement, parameters).all()
 

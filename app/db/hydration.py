@@ -1,11 +1,12 @@
 """From chunk ids to what a reader sees. What SQL no longer holds can't be shown."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Function, Row, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import Fetch
+from app.db.engine import Database, Fetch
 from app.db.marks import standing
 from app.db.models import Chunk, Document, DocumentVersion
 from retrieval.types import RankedList
@@ -13,8 +14,21 @@ from retrieval.types import RankedList
 
 async def hydrate(fetch: Fetch, collection_id: int, ranked: RankedList) -> dict[int, Row[*tuple[Any, ...]]]:
     """Chunk id to row, for the chunks that exist: span, text of the span, and the document as it stands."""
-    chunk_ids = [chunk.chunk_id for chunk in ranked.chunks]
-    rows = await fetch(_HITS, {"collection_id": collection_id, "chunk_ids": chunk_ids})
+    return _by_chunk(await fetch(_HITS, _wanted(collection_id, ranked)))
+
+
+def hydrate_now(
+    database: Database, collection_id: int, ranked: RankedList
+) -> dict[int, Row[*tuple[Any, ...]]]:
+    """The same, for a thread that may wait."""
+    return _by_chunk(database.fetch_now(_HITS, _wanted(collection_id, ranked)))
+
+
+def _wanted(collection_id: int, ranked: RankedList) -> dict[str, Any]:
+    return {"collection_id": collection_id, "chunk_ids": [chunk.chunk_id for chunk in ranked.chunks]}
+
+
+def _by_chunk(rows: Sequence[Row[*tuple[Any, ...]]]) -> dict[int, Row[*tuple[Any, ...]]]:
     return {row.id: row for row in rows}
 
 

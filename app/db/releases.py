@@ -8,7 +8,7 @@ from sqlalchemy import Row, Select, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.collections import CollectionRef, collection_columns, no_such_collection, to_reference
-from app.db.engine import Fetch, fetch_on
+from app.db.engine import Database, Fetch, fetch_on
 from app.db.models import Chunk, Collection, Document
 from app.db.models import Release as ReleaseRow
 from app.services.release_types import Release, ReleaseState
@@ -24,10 +24,12 @@ async def find_served(connection: AsyncConnection, name: str) -> tuple[Collectio
 
 async def fetch_served(fetch: Fetch, name: str) -> tuple[CollectionRef, Release]:
     """The same, from a snapshot of its own when it is Database.fetch. Raises NotFound."""
-    rows = await fetch(_SERVED_BY_NAME, {"name": name})
-    if not rows:
-        raise no_such_collection(name)
-    return _pair(rows[0])
+    return _served_of(await fetch(_SERVED_BY_NAME, {"name": name}), name)
+
+
+def served_now(database: Database, name: str) -> tuple[CollectionRef, Release]:
+    """The same, for a thread that may wait. Raises NotFound."""
+    return _served_of(database.fetch_now(_SERVED_BY_NAME, {"name": name}), name)
 
 
 async def present_served(
@@ -132,6 +134,12 @@ async def _recount_chunks(connection: AsyncConnection, collection: CollectionRef
 def _served() -> Select[*tuple[Any, ...]]:
     labelled = (column.label(f"release_{column.key}") for column in _COLUMNS)
     return select(*collection_columns(), *labelled).join(ReleaseRow, ReleaseRow.id == Collection.release_id)
+
+
+def _served_of(rows: Sequence[Row[*tuple[Any, ...]]], name: str) -> tuple[CollectionRef, Release]:
+    if not rows:
+        raise no_such_collection(name)
+    return _pair(rows[0])
 
 
 def _pair(row: Row[*tuple[Any, ...]]) -> tuple[CollectionRef, Release]:

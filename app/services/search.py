@@ -10,7 +10,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database, fetch_on
-from app.db.hydration import hydrate, read_span
+from app.db.hydration import hydrate, hydrate_now, read_span
 from app.indexes import Indexes, Served
 from app.services.encoding import Encoding
 from app.services.merging import Passage, merge_neighbours
@@ -109,12 +109,28 @@ class SearchService:
         encoding = await self._indexes.expected_encoding(collection)
         while True:
             encoded, truncated = await _encoded(request, encoding)
-            served = await self._indexes.follow(collection)
-            if served.encoding is encoding:
-                found = await self._search_and_read(served, encoded)
-                if found is not None:
-                    return replace(found, truncated=truncated)
-            encoding = served.encoding
+            found = await to_thread.run_sync(self._find_at_once, collection, encoded, encoding)
+            if found is None:
+                served = await self._indexes.follow(collection)
+                if served.encoding is encoding:
+                    found = await self._search_and_read(served, encoded)
+                encoding = served.encoding
+            if found is not None:
+                return replace(found, truncated=truncated)
+
+    def _find_at_once(self, collection: str, request: SearchRequest, encoding: Encoding) -> _Found | None:
+        """All of a search in one thread, as long as nothing changes: each hop to another costs as much as
+        its reading of SQL. None when something has changed, and `_search_and_read` has to look.
+        """
+        served = self._indexes.current(collection, encoding)
+        if served is None:
+            return None
+        if request.filter is not None:
+            served.index.check_fields(request.filter)
+        ranked = served.index.search(_fused_as_set(request, served))
+        rows = hydrate_now(self._database, served.collection.id, ranked)
+        found = _Found(ranked, rows, served.release.number)
+        return found if len(rows) == len(ranked.chunks) else None
 
     async def _search_and_read(self, served: Served, request: SearchRequest) -> _Found | None:
         """Rank, and read the hits from SQL. None when meanwhile a release with another encoder came into
