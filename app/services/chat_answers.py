@@ -66,14 +66,25 @@ async def stream_turn(events: AsyncGenerator[AnswerEvent, None]) -> AsyncGenerat
 
 def _ending(output: AnswerOutput, told: str) -> Iterable[CollectionEvent]:
     text, spans = word_answer(output)
-    kept = text.startswith(told)
-    gap = "" if kept else WITHDRAWN
-    rest = text[len(told) :] if kept else gap + text
+    rest, offset = _continue(told, text)
     if rest:
         yield TextDelta(0, rest)
-    yield CollectionTurn(text, spans, output, 0 if kept else len(told) + len(gap))
+    yield CollectionTurn(text, spans, output, offset)
     yield ChoiceDone(0, output.answer.finish_reason)
     yield Usage(output.answer.prompt_tokens, output.answer.tokens)
+
+
+def _continue(told: str, text: str) -> tuple[str, int]:
+    """What to tell after what was told, so that the text stands there; and where it then begins.
+
+    Space at the end of a draft is not a part of the text any more where a stop sequence came behind it.
+    """
+    firm = told.rstrip()
+    if not firm:
+        return text, len(told)
+    if text.startswith(firm) and not text[len(firm) : len(told)].strip():
+        return text[len(told) :], 0
+    return WITHDRAWN + text, len(told) + len(WITHDRAWN)
 
 
 def word_answer(output: AnswerOutput) -> tuple[str, tuple[CitedSpan, ...]]:

@@ -152,6 +152,18 @@ async def test_draft_that_is_withdrawn_is_said_not_to_hold() -> None:
     assert events[-1] == Usage(9, 2)
 
 
+async def test_space_that_a_stop_sequence_left_withdraws_nothing() -> None:
+    answer = Answer(AnswerStatus.ANSWERED, "In May", 0.9, (AnswerSentence("In May", (1,)),), (MAY,))
+    events = await collect(stream_turn(answered(FOUND, MessageDelta("In May "), finished(answer))))
+    assert (streamed(events), turn_of(events).offset) == ("In May ", 0)
+
+
+async def test_blank_draft_is_not_spoken_of() -> None:
+    nothing = Answer(AnswerStatus.NOT_FOUND, confidence=0.6)
+    events = await collect(stream_turn(answered(FOUND, MessageDelta("\n"), finished(nothing))))
+    assert streamed(events) == "\n" + turn_of(events).text
+
+
 async def test_offsets_count_behind_a_draft_that_was_replaced() -> None:
     answer = Answer(AnswerStatus.ANSWERED, "In May", 0.9, (AnswerSentence("In May", (1,)),), (MAY,))
     events = await collect(stream_turn(answered(FOUND, MessageDelta("在六月"), finished(answer))))

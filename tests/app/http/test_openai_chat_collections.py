@@ -183,6 +183,16 @@ async def test_answer_cut_by_max_tokens_says_so(openai: AsyncOpenAI) -> None:
     assert choice.finish_reason == "length"
 
 
+async def test_stop_sequence_ends_a_streamed_answer_before_it(openai: AsyncOpenAI) -> None:
+    whole = (await ask(openai)).choices[0].message.content or ""
+    first, _, second = whole.partition(" ")
+    stream: Any = await openai.chat.completions.create(
+        model=MODEL, messages=[user(QUESTION)], stream=True, stop=second[:3]
+    )
+    chunks = [chunk async for chunk in stream]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks).rstrip() == first
+
+
 async def test_search_takes_the_extensions_of_the_answer_route(openai: AsyncOpenAI) -> None:
     reply = await ask(openai, extra_body={"filter": {"bed": 2}, "passages": 1, "mode": "lexical"})
     hits = extension(reply)["hits"]
