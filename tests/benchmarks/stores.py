@@ -158,11 +158,9 @@ def _measure_size(plan: Plan, corpus: ScaleCorpus, size: int, folder: Path) -> d
         for each in plan.contenders:
             if each.name in filled:
                 try:
-                    opened[each.name] = _open(plan, each, size, folder, stack)
-                    _tune(opened[each.name], truth)
+                    opened[each.name] = _tuned(plan, each, size, folder, truth, stack)
                 except WorkerFailed as error:
                     unavailable[each.name] = str(error)
-                    opened.pop(each.name, None)
         _take_turns(opened, unavailable)
         stores = {
             name: _summary(store, filled[name], truth, size) | {"whole": _whole(plan, name)}
@@ -190,6 +188,20 @@ def _open(plan: Plan, contender: Contender, size: int, corpus: Path, stack: Exit
     folder = _folder(contender, size)
     facts = worker.ask("open", corpus=str(corpus), folder=str(folder), threads=plan.threads)
     return Opened(worker, facts)
+
+
+def _tuned(
+    plan: Plan, contender: Contender, size: int, corpus: Path, truth: Truth, stack: ExitStack
+) -> Opened:
+    """A store with its efforts chosen, in a process that has not tried the others: some stores have to be
+    opened again for each, and keep the memory.
+    """
+    with ExitStack() as trying:
+        tried = _open(plan, contender, size, corpus, trying)
+        _tune(tried, truth)
+    opened = _open(plan, contender, size, corpus, stack)
+    opened.chosen = tried.chosen
+    return opened
 
 
 def _worker(plan: Plan, contender: Contender) -> Worker:
