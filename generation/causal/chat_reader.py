@@ -18,6 +18,8 @@ PASSAGE_LIMIT = 64
 # Alternatives told with each token, among which the refusal is looked for. OpenAI's servers tell at most 20,
 # others less.
 TOP_LOGPROBS = 5
+# What chat templates write of their own before the first turn, such as Llama's line with the date.
+TEMPLATE_TOKENS = 64
 # What a decoder that is held to the passages writes behind the refusal, which is none of them.
 REFUSAL_MARK = "[0]"
 
@@ -58,7 +60,8 @@ class ChatReader:
         """
         template = self._template or default_prompt(question)
         limits = self._limits(sampling)
-        budget = self._model.context_tokens - limits.max_tokens
+        context = self._model.context_tokens
+        budget = context - limits.max_tokens - min(TEMPLATE_TOKENS, context // 16)
         prompt = build_chat_prompt(template, question, passages, budget, self._model.count_tokens)
         response = self._response(template, prompt)
         reading = _Reading(RefusalWatch(template.not_found))

@@ -126,8 +126,7 @@ def test_the_answer_leaves_half_of_the_context_to_the_prompt() -> None:
 def test_what_found_no_room_in_the_context_is_told() -> None:
     model = ScriptedChat("May.", context_tokens=160)
     prompt = draft(read(model, max_tokens=50)).prompt
-    assert prompt.dropped_examples == 2
-    assert prompt.passages == 2
+    assert (prompt.passages, prompt.dropped_passages, prompt.dropped_examples) == (1, 1, 2)
     with pytest.raises(InvalidInput) as caught:
         read(model, "When? " * 200)
     assert caught.value.field == "question"
