@@ -58,7 +58,7 @@ class _Assembly:
         logits = self._head(self._normalise("final_norm", self._blueprint.final_norm, stream))
         softcap = self._blueprint.logit_softcap
         if softcap:
-            cap = self._graph.constant("softcap", np.float32(softcap)[None])
+            cap = self._graph.constant("softcap", np.asarray([softcap], dtype=np.float32))
             small = self._graph.add("Div", [logits, cap], "logits.small")
             logits = self._graph.add("Mul", [self._graph.add("Tanh", [small], "logits.tanh"), cap], "capped")
         self._graph.add("Identity", [logits], "logits")
@@ -78,7 +78,9 @@ class _Assembly:
         blueprint, graph = self._blueprint, self._graph
         rows = self._form.table(graph, _EMBEDDING, "input_ids", blueprint.embedding)
         if blueprint.embedding_scale != 1.0:
-            scale = graph.constant("embedding_scale", np.float32(blueprint.embedding_scale)[None])
+            scale = graph.constant(
+                "embedding_scale", np.asarray([blueprint.embedding_scale], dtype=np.float32)
+            )
             rows = graph.add("Mul", [rows, scale], "embedding.scaled")
         if blueprint.positions is None:
             return rows

@@ -125,7 +125,7 @@ class _Family:
     def __call__(self, model: Any, context_tokens: int) -> Blueprint:
         body, config = model.model, model.config
         kinds = _layer_kinds(config)
-        tables = sorted(set(kinds)) if self.rotary_by_layer_type else [None]
+        tables: list[str | None] = [*sorted(set(kinds))] if self.rotary_by_layer_type else [None]
         blocks = [
             self._block(layer, config, kind, tables.index(kind) if self.rotary_by_layer_type else 0)
             for layer, kind in zip(body.layers, kinds, strict=True)
@@ -223,6 +223,8 @@ def _rotary(module: Any, context_tokens: int, layer_type: str | None = None) -> 
     told = () if layer_type is None else (layer_type,)
     cosines, sines = module(torch.zeros(1, dtype=torch.float32), positions, *told)
     half = cosines.shape[-1] // 2
+    if half % 8:  # the kernels of GroupQueryAttention turn 8 pairs at a time
+        raise _refused(f"rotary positions on {half} pairs of numbers a head", "a multiple of 8")
     return Rotary(_floats(cosines[0, :, :half]), _floats(sines[0, :, :half]))
 
 

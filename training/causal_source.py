@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
@@ -128,7 +129,7 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
 def _open(folder: Path) -> Any:
     try:
         with quiet_transformers():
-            model, loading = AutoModelForCausalLM.from_pretrained(
+            opened: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=torch.float32,
                 # The other implementations leave the soft cap of Gemma 2 out.
@@ -139,9 +140,12 @@ def _open(folder: Path) -> Any:
     except (
         *(OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError),
         SafetensorError,
+        StrictDataclassError,
     ) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise refused(folder, lines[0], "a decoder that transformers can open") from error
+        found = " ".join(line.strip() for line in lines[:2])
+        raise refused(folder, found, "a decoder that transformers can open") from error
+    model, loading = opened  # transformers' types leave this form out
     if missing := sorted(loading["missing_keys"]):
         found = f"no weights for {missing[0]}, one of {len(missing)}"
         raise refused(folder, found, "the weights of every layer")

@@ -146,7 +146,7 @@ class Blocks:
 
     @property
     def _top(self) -> int:
-        return 2**self.bits - 1
+        return (1 << self.bits) - 1
 
     def _symmetric(self, blocks: Floats) -> tuple[Floats, Integers]:
         """The number that is largest in size becomes the lowest integer, which has no counterpart."""
@@ -167,7 +167,7 @@ class Blocks:
             return values
         if values.shape[-1] % 2:
             values = np.concatenate([values, np.zeros_like(values[..., :1])], axis=-1)
-        return values[..., ::2] | (values[..., 1::2] << 4)
+        return values[..., ::2] | (values[..., 1::2] << np.uint8(4))
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,10 +137,10 @@ def write_learned_decoder(folder: Path) -> Path:
     return folder
 
 
-def write_adapter(architecture: str, folder: Path) -> Any:
+def write_adapter(architecture: str, folder: Path, **changes: Any) -> Any:
     """Save a LoRA adapter of random weights; returns the model with it beside, not merged."""
     config = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
-    adapted = get_peft_model(random_decoder(architecture), config)
+    adapted = get_peft_model(random_decoder(architecture, **changes), config)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_" in name:
