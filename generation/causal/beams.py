@@ -1,21 +1,18 @@
 """Beam search over slots: each hypothesis has one, and a hypothesis that wins twice is copied."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from generation.causal.beam import BeamSearch, Hypothesis
+from generation.causal.constraints import Constraint
 from generation.causal.decoding import PassRow
 from generation.causal.requests import ChoiceFinished
 from generation.causal.slots import SlotBuffer
 from generation.causal.text_stream import TextStream
 from generation.sampling import SamplingSettings
-
-if TYPE_CHECKING:
-    from generation.causal.constraints import Constraint
 
 
 class BeamDecoding:
@@ -26,7 +23,7 @@ class BeamDecoding:
         search: BeamSearch,
         slots: Sequence[int],
         buffer: SlotBuffer,
-        constraint: "Constraint | None",
+        constraint: Constraint | None,
     ) -> None:
         self.slots = list(slots)
         self._search = search
@@ -82,7 +79,7 @@ class BeamDecoding:
             followed.append(slot)
         self.slots = followed
 
-    def _accept(self, parents: NDArray[np.int64], token_ids: NDArray[np.int64]) -> "list[Constraint | None]":
+    def _accept(self, parents: NDArray[np.int64], token_ids: NDArray[np.int64]) -> list[Constraint | None]:
         """Each child's own constraint, one token further."""
         constraints = [self._constraints[parent] for parent in parents.tolist()]
         children = [constraint and constraint.copy() for constraint in constraints]

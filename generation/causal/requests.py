@@ -6,12 +6,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from generation.causal.constraints import Constraint
 from generation.sampling import SamplingSettings
-
-if TYPE_CHECKING:
-    from generation.causal.constraints import Constraint
 
 FinishReason = Literal["stop", "length"]
 
@@ -26,7 +24,7 @@ class GenerationRequest:
 
     prompt: tuple[int, ...]
     sampling: SamplingSettings
-    constraint: "Constraint | None" = None
+    constraint: Constraint | None = None
     lookup: bool = True
     prefix_cache: bool = True
 

@@ -1,20 +1,17 @@
 """One choice that is being decoded: its slot, its tokens, what is chosen for it and when it ends."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from generation.causal.choosing import ChosenToken, TokenChooser
+from generation.causal.constraints import Constraint
 from generation.causal.lookup import SequenceTokens, find_continuation
 from generation.causal.requests import ChoiceFinished, FinishReason, GenerationEvent, TokenEvent
 from generation.causal.speculation import DRAFT_LENGTHS, Acceptance, PassCosts, choose_draft_length
 from generation.causal.text_stream import TextStream
 from generation.sampling import SamplingSettings
-
-if TYPE_CHECKING:
-    from generation.causal.constraints import Constraint
 
 _NO_DRAFT = np.empty(0, dtype=np.int64)
 
@@ -35,7 +32,7 @@ class DecodedSequence:
     eos: frozenset[int]
     chooser: TokenChooser
     stream: TextStream
-    constraint: "Constraint | None"
+    constraint: Constraint | None
     lookup: bool
     finish: FinishReason | None = None
     acceptance: Acceptance = field(default_factory=Acceptance)

@@ -21,13 +21,15 @@ class PassCosts:
         self._seconds: dict[tuple[int, int], float] = {}
 
     def record(self, rows: int, tokens: int, seconds: float) -> None:
-        """Add a measurement. Outliers count little: something else had the processor."""
-        known = self._seconds.get((rows, tokens))
-        if known is None:
-            self._seconds[rows, tokens] = seconds
-        else:
-            seconds = min(seconds, 2 * known)
-            self._seconds[rows, tokens] = _MEMORY * known + (1 - _MEMORY) * seconds
+        """Add a measurement. Outliers count little: something else had the processor.
+
+        Not even the first may count much, or a length that fared badly once would never be tried again.
+        """
+        expected = self.estimate(rows, tokens)
+        if expected is not None:
+            seconds = min(seconds, 2 * expected)
+        known = self._seconds.get((rows, tokens), seconds)
+        self._seconds[rows, tokens] = _MEMORY * known + (1 - _MEMORY) * seconds
 
     def estimate(self, rows: int, tokens: int) -> float | None:
         """None while nothing like it was measured."""

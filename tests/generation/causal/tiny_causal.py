@@ -151,13 +151,13 @@ def _state(shape: TinyShape) -> list[StateTensor]:
 
 
 def tiny_tokenizer(vocabulary: int) -> Tokenizer:
-    """Bytes as GPT-2 writes them, then made-up words; <eos> is the first."""
+    """Bytes as GPT-2 writes them, then words that no text is split into; <eos> is the first."""
     symbols = ["<eos>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     words = [f"Ġw{number}" for number in range(vocabulary - len(symbols))]
     tokens = (symbols + words)[:vocabulary]
-    model = models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<eos>")
+    model = models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[])
     tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<eos>"])
     return tokenizer
