@@ -12,6 +12,7 @@ from litestar.params import JSONBody
 from app.http.answer_schemas import AnswerReply, AnswerRequest
 from app.http.answer_stream import open_stream
 from app.http.collections import CollectionName
+from app.http.disconnect import while_connected
 from app.http.event_stream import EVENT_STREAM, StreamedOperation
 from app.http.problems import problem_responses
 from app.resources import Resources
@@ -58,7 +59,7 @@ class AnswerController(Controller):
         """
         events = resources.answers.answer(name, data.to_input())
         if _wants_events(request):
-            return await open_stream(events, data.explain)
+            return await while_connected(request, open_stream(events, data.explain))
         async with aclosing(events):
             final = [event async for event in events if isinstance(event, AnswerOutput)]
         return Response(AnswerReply.of(final[-1], data.explain))

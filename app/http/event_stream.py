@@ -58,9 +58,13 @@ class EventStream(Generic[T]):
         """Wait for the first event, then answer with all of them.
 
         A failure before the first event is raised here, so that an unknown collection is a 404 and not a
-        stream.
+        stream. Cancelling this ends the work.
         """
-        await self.start()
+        try:
+            await self.start()
+        except asyncio.CancelledError:
+            await self.close()
+            raise
         # Without the task the generator would stay suspended after a disconnect until it is
         # garbage-collected.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -58,7 +58,8 @@ class ChatController(Controller):
         with in_wire_names(_wire_names(data)):
             head, events = await _start(request, data, resources)
             if data.stream:
-                return await open_openai_stream(events, ChatChunks(head, data.include_usage).of)
+                chunks = ChatChunks(head, data.include_usage)
+                return await while_connected(request, open_openai_stream(events, chunks.of))
             gathered = await while_connected(request, gather(events))
         return Response(chat_reply(gathered, head, bool(data.logprobs)))
 

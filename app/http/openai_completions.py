@@ -61,7 +61,8 @@ class CompletionController(Controller):
             head = ReplyHead(resolve_chat_model(data.model, resources))
             events = resources.chat.complete(prompts, sampling, read_format(data))
             if data.stream:
-                return await open_openai_stream(events, CompletionChunks(head, data.include_usage).of)
+                chunks = CompletionChunks(head, data.include_usage)
+                return await while_connected(request, open_openai_stream(events, chunks.of))
             gathered = await while_connected(request, gather(events))
         return Response(completion_reply(gathered, head, data.logprobs is not None))
 

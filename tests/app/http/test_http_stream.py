@@ -89,6 +89,15 @@ async def test_failure_before_the_first_event_is_raised() -> None:
     assert work.closed.is_set()
 
 
+async def test_client_that_leaves_before_the_first_event_ends_the_work() -> None:
+    work = Work(asyncio.Event())
+    opening = asyncio.create_task(stream_of(work, heartbeat_s=60).respond())
+    await asyncio.sleep(SHORT_S)
+    opening.cancel()
+    await asyncio.wait({opening})
+    assert work.closed.is_set()
+
+
 async def test_failure_in_the_middle_is_an_error_event() -> None:
     stream = stream_of(Work(MessageDelta("a"), Overloaded("too much")))
     frames = [frame async for frame in stream.frames()]
