@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 SERVING := $(VENV)/.serving
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help setup setup-dev run test lint format bench bench-encoder soak models locks
+.PHONY: help setup setup-dev run test lint format bench bench-encoder bench-decoder soak models locks
 
 help:
 	@echo "make setup      serving only, into $(VENV)"
@@ -14,6 +14,7 @@ help:
 	@echo "make run        the service with its guide, on loopback"
 	@echo "make test | lint | format | bench"
 	@echo "make bench-encoder  the encoder against its peers, into the guide"
+	@echo "make bench-decoder  the decoder engine against its peers, into the guide (about 15 minutes)"
 	@echo "make soak       64 clients for 5 minutes, then 200 kills (about 12 minutes)"
 	@echo "make models     convert the bundled encoder again"
 	@echo "make locks      pin the newest allowed versions"
@@ -60,6 +61,10 @@ bench: setup-dev
 # Wants a quiet machine; installs the peers into .bench at first.
 bench-encoder: setup-dev
 	$(BIN)/python -m tests.benchmarks encoder --guide
+
+# Wants a quiet machine too; converts a model of 107 million parameters at first.
+bench-decoder: setup-dev
+	$(BIN)/python -m tests.benchmarks decoder --guide
 
 soak: setup-dev
 	$(BIN)/python -m tests.benchmarks soak

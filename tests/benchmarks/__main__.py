@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tests.benchmarks import (
+    decoder_speed,
     building,
     encoder_speed,
     kills,
@@ -31,6 +32,7 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "service": Benchmark(service.measure, service.add_arguments),
     "encoder": Benchmark(encoder_speed.measure, encoder_speed.add_arguments),
+    "decoder": Benchmark(decoder_speed.measure, decoder_speed.add_arguments),
     "queries-beside-bulk": Benchmark(queries_beside_bulk.measure, queries_beside_bulk.add_arguments),
     "scale": Benchmark(scale.measure, scale.add_arguments),
     "scale-http": Benchmark(scale_http.measure, scale_http.add_arguments),
