@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tests.benchmarks import (
-    decoder_speed,
     building,
+    decoder_speed,
     encoder_speed,
     kills,
     queries_beside_bulk,
