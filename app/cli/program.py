@@ -5,6 +5,7 @@ import typer
 from app.cli import (
     ask,
     collections,
+    convert,
     doctor,
     documents,
     embed,
@@ -49,6 +50,7 @@ program.add_typer(releases.commands, name="releases")
 program.add_typer(golden.commands, name="golden")
 program.add_typer(jobs.commands, name="jobs")
 program.add_typer(keys.commands, name="keys")
+models.commands.command("convert")(convert.convert)
 program.add_typer(models.commands, name="models")
 program.command("doctor")(doctor.doctor)
 program.add_typer(snapshot.commands, name="snapshot")

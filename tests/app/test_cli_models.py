@@ -114,7 +114,7 @@ def test_failing_conversion_tells_the_figures_and_writes_nothing(source: Path, t
         (["--matryoshka", "64"], "64 is not a smaller dimension"),
         (["--texts", "absent.txt"], "absent.txt"),
         (["--judge", "absent"], "absent"),
-        (["--kind", "decoder"], "decoder"),
+        (["--kind", "oracle"], "oracle"),
         (["--precision", "fp64"], "fp64"),
     ],
 )
