@@ -141,13 +141,13 @@ class CausalEngine:
                 )
 
     def _full(self) -> Overloaded:
-        seconds = self._scheduler.seconds_per_request
+        seconds = self._scheduler.seconds_per_request or 1.0  # until one has ended
         return Overloaded(
             f"{len(self._queue)} requests wait for the decoder, which is all that it lets wait",
             found=f"{len(self._queue)} requests",
             expected=f"fewer than {self._queue_limit}",
             next_step="try again later",
-            retry_after_s=None if seconds is None else max(1, math.ceil(seconds / self._slot_count)),
+            retry_after_s=math.ceil(seconds / self._slot_count),
         )
 
     def _wake(self) -> None:

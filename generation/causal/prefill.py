@@ -49,11 +49,11 @@ class PromptReader:
             return reading[0]
         return min(reading, key=lambda each: len(each.prompt) - int(self._slots.lengths[each.slots[0]]))
 
-    def read(self, running: RunningRequest, chunks: int) -> None:
-        """Read so many chunks in one pass; after the last, choose the first tokens of the answer."""
+    def read(self, running: RunningRequest) -> None:
+        """Read the next chunk; after the last, choose the first tokens of the answer."""
         slot = running.slots[0]
         start = int(self._slots.lengths[slot])
-        token_ids = running.prompt[start : start + chunks * self._chunk]
+        token_ids = running.prompt[start : start + self._chunk]
         last = start + len(token_ids) == len(running.prompt)
         # The last place is asked for even if nobody wants it: int8 kernels are not made for empty tensors.
         wanted = np.asarray([len(token_ids) - 1], dtype=np.int64)

@@ -12,8 +12,6 @@ from generation.causal.requests import Generation, GenerationRequest
 from generation.causal.running import PassPart, RunningRequest
 from generation.causal.slots import SlotBuffer
 
-# While nobody decodes, this many chunks of a prompt are read at once, which costs less a token.
-_IDLE_CHUNKS = 4
 # A sequence is copied to lie closer to the others when it has so many tokens to go: copying costs as much as
 # one or two passes over a slot less save in that time.
 _WORTH_MOVING = 16
@@ -81,8 +79,7 @@ class Scheduler:
         reading = [running for running in self.running if running.reading]
         if reading:
             running = self.reader.choose(reading)
-            chunks = _IDLE_CHUNKS if len(reading) == len(self.running) else 1
-            self._guard(running, lambda: self.reader.read(running, chunks))
+            self._guard(running, lambda: self.reader.read(running))
 
     def _decode(self) -> None:
         decoding = [running for running in self.running if not running.reading]

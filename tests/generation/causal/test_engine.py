@@ -177,8 +177,9 @@ def test_full_queue_refuses_and_serves_on(start_engine: StartEngine) -> None:
     running = engine.submit(greedy(random_prompt(13, 8), 400, lookup=False))
     next(running)
     waiting = [engine.submit(greedy(random_prompt(14, 8), 2)) for _ in range(2)]
-    with pytest.raises(Overloaded, match="2 requests wait"):
+    with pytest.raises(Overloaded, match="2 requests wait") as refusal:
         engine.submit(greedy((1,), 2))
+    assert refusal.value.retry_after_s == 1
     waiting[0].cancel()
     last = engine.submit(greedy((1,), 2))
     running.cancel()

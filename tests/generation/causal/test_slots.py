@@ -56,6 +56,7 @@ def test_memory_budget_shortens_the_slots(causal_model: CausalModel) -> None:
         ({"queue": 0}, "queue"),
         ({"prefix_bytes": -1}, "prefix_bytes"),
         ({"max_tokens": 1000}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
         ({"kv_bytes": 100}, "kv_bytes"),
         ({"max_tokens": 200, "kv_bytes": 100_000}, "kv_bytes"),
     ],
