@@ -13,6 +13,7 @@ from tests.app.http.conftest import Client, Keys, application_of, assert_problem
 READS_BY_POST = {
     "/v1/collections/{name}/search", "/v1/collections/{name}/answer",
     "/v1/embeddings", "/embed", "/similarity", "/", "/v1/rerank", "/v2/rerank", "/rerank",
+    "/v1/chat/completions", "/v1/completions",
 }  # fmt: skip
 
 
