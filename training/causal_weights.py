@@ -14,6 +14,8 @@ from training.causal_writing import MICROSOFT, GraphWriter
 from training.encoder_quantisation import quantise_columns
 
 Integers = NDArray[np.uint8]
+# Of a block of zeros: the kernels subtract what they added for zero points, rounded in units of the scale.
+_ZERO_SCALE = 1e-8
 
 
 class WeightForm(Protocol):
@@ -153,12 +155,12 @@ class Blocks:
         middle = 2 ** (self.bits - 1)
         places = np.abs(blocks).argmax(axis=2)[..., None]
         extremes = np.take_along_axis(blocks, places, axis=2)[..., 0]
-        scales = np.where(extremes == 0, 1.0, extremes / -middle).astype(np.float32)
+        scales = np.where(extremes == 0, _ZERO_SCALE, extremes / -middle).astype(np.float32)
         return scales, np.full(scales.shape, middle, dtype=np.uint8)
 
     def _affine(self, blocks: Floats) -> tuple[Floats, Integers]:
         low, high = np.minimum(blocks.min(axis=2), 0), np.maximum(blocks.max(axis=2), 0)
-        scales = np.where(high == low, 1.0, (high - low) / self._top).astype(np.float32)
+        scales = np.where(high == low, _ZERO_SCALE, (high - low) / self._top).astype(np.float32)
         return scales, np.clip(np.round(-low / scales), 0, self._top).astype(np.uint8)
 
     def _packed(self, values: Integers) -> Integers:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
 MICROSOFT = "com.microsoft"
 _OPSET = 21
@@ -16,13 +16,24 @@ class GraphWriter:
     """A graph on its way. Every method that adds something returns the name of its result."""
 
     def __init__(self) -> None:
-        self._nodes: list[NodeProto] = []
-        self._constants: dict[str, TensorProto] = {}
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        self._model = ModelProto(
+            ir_version=_IR_VERSION,
+            producer_name="footnote",
+            opset_import=opsets,
+            graph=GraphProto(name="decoder"),
+        )
+        self._constants: set[str] = set()
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Keep a constant under its name; one that is there already is taken to be the same."""
         if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+            self._constants.add(name)
+            # Made in place: messages of protobuf are copied when they are put together.
+            tensor = self._model.graph.initializer.add()
+            tensor.name, tensor.data_type = name, helper.np_dtype_to_tensor_dtype(value.dtype)
+            tensor.dims.extend(value.shape)
+            tensor.raw_data = value.tobytes()
         return name
 
     def integers(self, *values: int) -> str:
@@ -44,16 +55,13 @@ class GraphWriter:
         **attributes: Any,
     ) -> Sequence[str]:
         """Add a node with several results. An empty name stands for an input or a result that is left out."""
-        self._nodes.append(
+        self._model.graph.node.append(
             helper.make_node(operator, list(inputs), list(names), name=names[0], domain=domain, **attributes)
         )
         return names
 
     def finish(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> ModelProto:
         """The whole model."""
-        constants = list(self._constants.values())
-        graph = helper.make_graph(self._nodes, "decoder", list(inputs), list(outputs), constants)
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        return helper.make_model(
-            graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="footnote"
-        )
+        self._model.graph.input.extend(inputs)
+        self._model.graph.output.extend(outputs)
+        return self._model
