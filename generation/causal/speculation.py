@@ -14,7 +14,7 @@ class PassCosts:
     """Seconds that a pass of so many rows and tokens takes, as measured by the passes before.
 
     A shape that was never run is taken for cheap, so that it is tried: as a pass of one token, and a tenth of
-    that more for each further one (FACTS: int8 1.65 times for 5 tokens, 2.15 for 17).
+    that more for each further one (measured in int8: 1.65 times for 5 tokens, 2.15 for 17).
     """
 
     def __init__(self) -> None:
