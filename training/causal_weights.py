@@ -31,6 +31,7 @@ class WeightForm(Protocol):
         """Multiply (batch, k, width) by the transpose of the table that was written as `table_name`."""
 
 
+@dataclass(frozen=True, slots=True)
 class Float32:
     """Weights as they are."""
 
@@ -57,6 +58,7 @@ class Float32:
         return graph.add("Reshape", [product, shape], name)
 
 
+@dataclass(frozen=True, slots=True)
 class DynamicInt8:
     """Signed 8-bit weights with a scale a column; activations are scaled anew in every pass, 8-bit too.
 
