@@ -14,7 +14,12 @@ async def test_collection_is_created_listed_changed_and_deleted(admin: Client) -
     given = {"chunk_max_tokens": 40, "chunk_overlap_tokens": 5}
     created = await admin.post("/v1/collections", json={"name": "notes", "settings": given})
     assert created.status_code == 201
-    assert created.json()["settings"] == {**given, "refusal_threshold": None, "fusion": None}
+    assert created.json()["settings"] == {
+        **given,
+        "refusal_threshold": None,
+        "fusion": None,
+        "prompt": None,
+    }
     listed = (await admin.get("/v1/collections")).json()["collections"]
     assert [collection["name"] for collection in listed] == ["notes"]
     changed = await admin.patch("/v1/collections/notes", json={"settings": {"refusal_threshold": 0.7}})
