@@ -15,7 +15,7 @@ help:
 	@echo "make test | lint | format | bench"
 	@echo "make bench-encoder  the encoder against its peers, into the guide"
 	@echo "make bench-decoder  the decoder engine against its peers, into the guide (about 15 minutes)"
-	@echo "make soak       64 clients for 5 minutes, then 200 kills (about 12 minutes)"
+	@echo "make soak       64 clients for 5 minutes, then 250 kills (about 20 minutes)"
 	@echo "make models     convert the bundled encoder again"
 	@echo "make locks      pin the newest allowed versions"
 
@@ -69,6 +69,7 @@ bench-decoder: setup-dev
 soak: setup-dev
 	$(BIN)/python -m tests.benchmarks soak
 	$(BIN)/python -m tests.benchmarks kills
+	$(BIN)/python -m tests.benchmarks service-kills --cycles 50
 
 models: setup-dev
 	$(BIN)/footnote models build-bundled
