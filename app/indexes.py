@@ -88,7 +88,7 @@ class Indexes:
         None when there is, or another release or encoding is in service. Raises NotFound.
         """
         collection, release = served_now(self._database, name)
-        held = self._held.get(self._wanted(collection, release))
+        held = self._held.get(self._wanted(release))
         if held is None or held.index.seq < collection.last_seq:
             return None
         if self._last_served.get(name) != _Known(release, encoding):
@@ -215,11 +215,11 @@ class Indexes:
         return kept if kept.state == ReleaseState.PREVIOUS else None
 
     def _is_far_behind(self, collection: CollectionRef, release: Release) -> bool:
-        held = self._held.get(self._wanted(collection, release))
+        held = self._held.get(self._wanted(release))
         return held is None or collection.last_seq - held.index.seq > MAX_WAITED_WRITES
 
-    def _wanted(self, collection: CollectionRef, release: Release) -> Wanted:
-        return Wanted(collection.id, release.chunking, self._encoders.model_id(release) or "")
+    def _wanted(self, release: Release) -> Wanted:
+        return Wanted(release.collection_id, release.chunking, self._encoders.model_id(release) or "")
 
     async def _warm(self, collection: CollectionRef, release: Release) -> None:
         """Load a release. After a failure the searches meet it themselves, until another start."""
@@ -276,9 +276,7 @@ class Indexes:
         """
         async with self._database.read() as connection:
             kept = await all_releases(connection, KEPT_STATES)
-        alive = {
-            Wanted(each.collection_id, each.chunking, self._encoders.model_id(each) or "") for each in kept
-        }
+        alive = {self._wanted(each) for each in kept}
         for gone in self._held.keys() - alive:
             del self._held[gone]
 

@@ -123,30 +123,27 @@ class SearchService:
         its reading of SQL. None when something has changed, and `_search_and_read` has to look.
         """
         served = self._indexes.current(collection, encoding)
-        if served is None:
-            return None
+        return None if served is None else self._rank_and_read(served, request)
+
+    def _rank_and_read(self, served: Served, request: SearchRequest) -> _Found | None:
+        """Rank, and read the hits from SQL; None when some of them have changed in between."""
         if request.filter is not None:
             served.index.check_fields(request.filter)
         ranked = served.index.search(_fused_as_set(request, served))
         rows = hydrate_now(self._database, served.collection.id, ranked)
-        found = _Found(ranked, rows, served.release.number)
-        return found if len(rows) == len(ranked.chunks) else None
+        return _Found(ranked, rows, served.release.number) if len(rows) == len(ranked.chunks) else None
 
     async def _search_and_read(self, served: Served, request: SearchRequest) -> _Found | None:
-        """Rank, and read the hits from SQL. None when meanwhile a release with another encoder came into
-        service.
+        """The hits, however often documents change. None when meanwhile a release with another encoder came
+        into service.
 
         A document may change between the two, and its chunks are then gone from SQL. The search is then made
         again while the index stands still, so that writers can't make it miss a document that is there all
         the time.
         """
-        if request.filter is not None:
-            await to_thread.run_sync(served.index.check_fields, request.filter)
-        request = _fused_as_set(request, served)
-        ranked = await to_thread.run_sync(served.index.search, request)
-        rows = await hydrate(self._database.fetch, served.collection.id, ranked)
-        if len(rows) == len(ranked.chunks):
-            return _Found(ranked, rows, served.release.number)
+        found = await to_thread.run_sync(self._rank_and_read, served, request)
+        if found is not None:
+            return found
         async with self._indexes.standing_still(served.collection.name) as (connection, present):
             if present.encoding is not served.encoding:
                 return None
