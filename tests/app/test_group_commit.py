@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
+from sqlite3 import connect
 
 import pytest
 from sqlalchemy import text
@@ -14,6 +16,8 @@ from embeddings.errors import InvalidInput, Overloaded
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    with closing(connect(tmp_path / "test.db")) as made:
+        made.execute("PRAGMA journal_mode = WAL")  # as the migrations do; else a reader can hold up a commit
     opened = Database(tmp_path / "test.db", busy_timeout_s=0)
     async with opened.write() as connection:
         await connection.execute(text("CREATE TABLE numbers (number INTEGER UNIQUE)"))
