@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from generation.causal.drafting import Draft
 from generation.causal.model import PassRunner
 from generation.causal.requests import GenerationEvent
 from generation.causal.sequences import DecodedSequence
@@ -64,11 +65,11 @@ class BatchDecoder:
         in_order = len(places) == len(logits) and bool((places == np.arange(first, last + 1)).all())
         return logits if in_order else logits[places - first]
 
-    def draft(self, sequence: DecodedSequence, rows: int) -> NDArray[np.int64]:
+    def draft(self, sequence: DecodedSequence, rows: int) -> Draft:
         """Tokens of a guess that is worth a pass of its own; none if it is not. rows: of the shared pass."""
         return sequence.draft(self._costs, rows)
 
-    def verify(self, sequence: DecodedSequence, draft: NDArray[np.int64]) -> list[GenerationEvent]:
+    def verify(self, sequence: DecodedSequence, draft: Draft) -> list[GenerationEvent]:
         """Read the sequence's last token and a guess behind it in one pass, and keep what is right of it.
 
         At each place a token is chosen as without a guess, from the model's own distribution, and the next
@@ -76,26 +77,28 @@ class BatchDecoder:
         rejection sampling, so nothing but the time changes, with the same random numbers drawn.
         Source: Leviathan, Kalman and Matias, ICML 2023.
         """
-        token_ids = np.concatenate([sequence.tokens.ids[-1:], draft])[None]
+        token_ids = np.asarray([[int(sequence.tokens.ids[-1]), *draft.token_ids]], dtype=np.int64)
         places = np.arange(token_ids.shape[1])
         started = time.perf_counter()
         logits = self._runner.run(sequence.slot, token_ids, places)[0]
         self._costs.record(1, len(places), time.perf_counter() - started)
         events: list[GenerationEvent] = []
         accepted = 0
-        for row, guess in zip(logits, [*draft.tolist(), None], strict=True):
+        for row, guess in zip(logits, [*draft.token_ids, None], strict=True):
             chosen = sequence.choose(row)
             events += sequence.take(chosen)
             if chosen.token_id != guess or sequence.finish is not None:
                 break
             accepted += 1
         self._slots.lengths[sequence.slot] += 1 + accepted
-        self._count(sequence, len(draft), accepted)
+        self._count(sequence, draft, accepted)
         return events
 
-    def _count(self, sequence: DecodedSequence, drafted: int, accepted: int) -> None:
-        sequence.acceptance.observe(drafted, accepted)
+    def _count(self, sequence: DecodedSequence, draft: Draft, accepted: int) -> None:
+        tested, right = draft.judged(accepted)
+        if tested:
+            sequence.acceptance.observe(tested, right)
         self.counts.passes += 1
         self.counts.tokens += 1 + accepted
-        self.counts.drafted += drafted
+        self.counts.drafted += len(draft)
         self.counts.accepted += accepted

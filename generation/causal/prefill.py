@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from generation.causal.beam import BeamSearch
 from generation.causal.beams import BeamDecoding
 from generation.causal.choosing import TokenChooser
+from generation.causal.drafting import ConstrainedPath
 from generation.causal.lookup import SequenceTokens
 from generation.causal.model import CausalModel, PassRunner
 from generation.causal.prefixes import PrefixStore
@@ -91,6 +92,6 @@ class PromptReader:
             eos=frozenset(() if sampling.ignore_eos else self._model.spec.eos),
             chooser=TokenChooser(sampling, request.prompt, choice),
             stream=TextStream(self._model.tokenizer, sampling.stop),
-            constraint=request.constraint and request.constraint.copy(),
+            path=None if request.constraint is None else ConstrainedPath(request.constraint.copy()),
             lookup=request.lookup,
         )

@@ -23,7 +23,8 @@ from generation.sampling import SamplingSettings
 class RunningRequest:
     """slots: as many as choices or beams; the first of them reads the prompt. sampling: with max_tokens cut
     to what the context holds. cached_tokens: of the prompt, that needed no prefill. sequences, beams: empty
-    and None until the prompt is read; then the one or the other.
+    and None until the prompt is read; then the one or the other. untold: events that the reader hears of when
+    the next pass begins.
     """
 
     request: GenerationRequest
@@ -35,6 +36,7 @@ class RunningRequest:
     sequences: list[DecodedSequence] = field(default_factory=list)
     beams: BeamDecoding | None = None
     completion_tokens: int = 0
+    untold: list[GenerationEvent] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -62,14 +64,27 @@ class RunningRequest:
                 sequence.slot = target
 
     def publish(self, events: list[GenerationEvent]) -> None:
-        """Tell events, and count the tokens of the choices that they end."""
+        """Have events told, and count the tokens of the choices that they end."""
         ended = [event for event in events if isinstance(event, ChoiceFinished)]
         self.completion_tokens += sum(len(event.token_ids) for event in ended)
-        self.generation.publish(events)
+        self.untold += events
 
     def publish_end(self) -> None:
         """Tell that it is over."""
-        self.generation.publish([Finished(len(self.prompt), self.completion_tokens, self.cached_tokens)])
+        self.untold.append(Finished(len(self.prompt), self.completion_tokens, self.cached_tokens))
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell what is untold; when a pass begins, so that readers wake up while it computes, not while the
+        engine's thread needs Python's lock.
+        """
+        events, self.untold = self.untold, []
+        self.generation.publish(events)
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error, after what is untold."""
+        self.tell()
+        self.generation.fail(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Scheduler:
     """
 
     def __init__(self, model: CausalModel, slots: SlotBuffer, prefixes: PrefixStore, chunk: int) -> None:
-        runner = PassRunner(model, slots)
+        runner = PassRunner(model, slots, self._tell)
         self.slots = slots
         self.prefixes = prefixes
         self.running: list[RunningRequest] = []
@@ -95,7 +95,7 @@ class Scheduler:
 
         def speculate() -> None:
             nonlocal handled
-            if sequence is not None and (draft := self.decoder.draft(sequence, rows)).size:
+            if sequence is not None and len(draft := self.decoder.draft(sequence, rows)):
                 handled = True
                 part.running.publish(self.decoder.verify(sequence, draft))
 
@@ -163,8 +163,12 @@ class Scheduler:
         return True
 
     def _fail(self, running: RunningRequest, error: BaseException) -> None:
-        running.generation.fail(error)
+        running.fail(error)
         self._release(running)
+
+    def _tell(self) -> None:
+        for running in self.running:
+            running.tell()
 
     def _release(self, running: RunningRequest) -> None:
         if running in self.running:

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generation.causal.choosing import ChosenToken, TokenChooser
-from generation.causal.constraints import Constraint
+from generation.causal.drafting import ConstrainedPath, Draft, TextGuesses
 from generation.causal.lookup import SequenceTokens, find_continuation
 from generation.causal.requests import ChoiceFinished, FinishReason, GenerationEvent, TokenEvent
 from generation.causal.speculation import DRAFT_LENGTHS, Acceptance, PassCosts, choose_draft_length
 from generation.causal.text_stream import TextStream
 from generation.sampling import SamplingSettings
 
-_NO_DRAFT = np.empty(0, dtype=np.int64)
+_SUREST = 0.99  # that a guess can be; only what is forced is certain
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +21,7 @@ class DecodedSequence:
     """The state of one choice.
 
     tokens: prompt and answer, of which the last token is not in the slot yet; eos: tokens that end it;
-    lookup: whether to guess; finish: set once it is complete.
+    path: where its constraint stands; lookup: whether to guess; finish: set once it is complete.
     """
 
     choice: int
@@ -32,7 +32,7 @@ class DecodedSequence:
     eos: frozenset[int]
     chooser: TokenChooser
     stream: TextStream
-    constraint: Constraint | None
+    path: ConstrainedPath | None
     lookup: bool
     finish: FinishReason | None = None
     acceptance: Acceptance = field(default_factory=Acceptance)
@@ -45,11 +45,7 @@ class DecodedSequence:
 
     def choose(self, logits: NDArray[np.float32]) -> ChosenToken:
         """The token that comes next. logits: (vocabulary,)."""
-        return self.chooser.choose(logits, self._mask())
-
-    def _mask(self) -> NDArray[np.bool_] | None:
-        """(vocabulary,) tokens that may come next; None: all."""
-        return None if self.constraint is None else self.constraint.mask()
+        return self.chooser.choose(logits, None if self.path is None else self.path.mask())
 
     def take(self, chosen: ChosenToken) -> list[GenerationEvent]:
         """Go on with the chosen token, and tell what that lets be told."""
@@ -57,50 +53,38 @@ class DecodedSequence:
             return self._end("stop")
         self.chooser.observe(chosen.token_id)
         self.tokens.append(chosen.token_id)
-        if self.constraint is not None:
-            self.constraint.accept(chosen.token_id)
+        if self.path is not None:
+            self.path.accept(chosen.token_id)
         text = self.stream.push(chosen.token_id)
         self.text.append(text)
         event = TokenEvent(self.choice, chosen.token_id, text, chosen.logprob, chosen.top)
         reason = self._reason()
         return [event] if reason is None else [event, *self._end(reason)]
 
-    def draft(self, costs: PassCosts, rows: int) -> NDArray[np.int64]:
-        """Tokens that probably come next and are worth a pass of their own, (n,); often none.
+    def draft(self, costs: PassCosts, rows: int) -> Draft:
+        """Tokens that probably come next and are worth a pass of their own; often none.
 
         rows: of the pass that the sequence would share otherwise.
         """
-        room = self.sampling.max_tokens - self.generated - 1
-        most = min(room, DRAFT_LENGTHS[-1])
+        most = min(self.sampling.max_tokens - self.generated - 1, DRAFT_LENGTHS[-1])
         if most < 1:
-            return _NO_DRAFT
-        forced = self._forced(most)
-        if forced.size:
-            return forced[: choose_draft_length(costs, rows, forced.size, acceptance=1.0)]
-        guessed = find_continuation(self.tokens.ids, most) if self.lookup else _NO_DRAFT
-        length = choose_draft_length(costs, rows, guessed.size, self.acceptance.share)
-        if not length:
+            return Draft()
+        guessed = self._guess(most)
+        draft = guessed.cut(choose_draft_length(costs, rows, guessed.chances))
+        if all(chance == 1 for chance in draft.chances):  # nothing is guessed
             self.acceptance.forget()
-        return guessed[:length]
+        return draft
 
-    def _forced(self, most: int) -> NDArray[np.int64]:
-        """Tokens for which the constraint leaves no choice, up to the first that it leaves one for."""
-        mask = self._mask()
-        if self.constraint is None or mask is None or np.count_nonzero(mask) != 1:
-            return _NO_DRAFT
-        ahead = self.constraint.copy()
-        forced: list[int] = []
-        while mask is not None and len(forced) < most and np.count_nonzero(mask) == 1:
-            token_id = int(mask.argmax())
-            if token_id in self.eos:
-                break
-            forced.append(token_id)
-            ahead.accept(token_id)
-            mask = None if ahead.finished else ahead.mask()
-        return np.asarray(forced, dtype=np.int64)
+    def _guess(self, most: int) -> Draft:
+        share = min(self.acceptance.share, _SUREST)
+        if self.path is not None:
+            guesses = TextGuesses(self.tokens.ids, most, guesses=self.lookup)
+            return self.path.draft(guesses, most, share, self.eos)
+        guessed = find_continuation(self.tokens.ids, most).tolist() if self.lookup else []
+        return Draft(guessed, [share] * len(guessed))
 
     def _reason(self) -> FinishReason | None:
-        if self.stream.stopped or (self.constraint is not None and self.constraint.finished):
+        if self.stream.stopped or (self.path is not None and self.path.finished):
             return "stop"
         return "length" if self.generated >= self.sampling.max_tokens else None
 

@@ -1,9 +1,11 @@
 """How many tokens of a guess to verify in one pass: what they may bring against what the pass costs."""
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 
 # Lengths that are tried; few, so that the cost of each gets measured.
-DRAFT_LENGTHS = (2, 4, 8, 16)
+DRAFT_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16)
 
 _MEMORY = 0.9  # of the running averages
 _HOPE = 0.7  # share of guessed tokens that are right, before anything is known
@@ -57,31 +59,28 @@ class Acceptance:
         self.share += _FORGETTING * (_HOPE - self.share)
 
 
-def choose_draft_length(costs: PassCosts, rows: int, offered: int, acceptance: float) -> int:
-    """Tokens to verify of `offered` guessed ones; 0: decode one token together with the others.
+def choose_draft_length(costs: PassCosts, rows: int, chances: Sequence[float]) -> int:
+    """Tokens to verify of the guessed ones; 0: decode one token together with the others.
 
     rows: of the pass that the sequence would share otherwise. Verification is a pass of its own: ONNX
     Runtime's attention takes several tokens for one row only. So it has to bring more tokens a second than
-    the shared pass does for all its rows. acceptance: probability that a guessed token is right, given those
-    before it; 1 for tokens that a constraint forces.
+    the shared pass does for all its rows. chances: for each guessed token the probability that it is right,
+    given those before it; 1 for tokens that a constraint forces.
     """
     shared = costs.estimate(rows, 1)
     if shared is None:
         return 0
     best, best_rate = 0, rows / shared
-    for length in _lengths(offered):
+    for length in DRAFT_LENGTHS:
         cost = costs.estimate(1, length + 1)
-        rate = 0.0 if cost is None else _expected(length, acceptance) / cost
+        if length > len(chances) or cost is None:
+            break
+        rate = expected_tokens(chances[:length]) / cost
         if rate > best_rate:
             best, best_rate = length, rate
     return best
 
 
-def _expected(length: int, acceptance: float) -> float:
+def expected_tokens(chances: Sequence[float]) -> float:
     """Tokens that a verification brings: the right ones and the model's own after them."""
-    return sum(acceptance**count for count in range(length + 1))
-
-
-def _lengths(offered: int) -> Sequence[int]:
-    fitting = [length for length in DRAFT_LENGTHS if length <= offered]
-    return fitting or ([offered] if offered else [])
+    return sum(accumulate(chances, mul), start=1.0)

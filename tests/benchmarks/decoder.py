@@ -21,12 +21,14 @@ REFERENCE = "transformers fp32"
 BATCHES = (1, 8)
 SERVED = (8, 16)
 GAINING = "Footnote int8"
+OUR_ADAPTER = "tests.benchmarks.decoder_one_by_one"
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A decoder to measure. environment: name of its requirements; adapter: module in peers/; serves: it
-    takes part in the load that arrives over time, in the way that `variant` names.
+    """A decoder to measure. environment: name of its requirements; adapter: a module, beside those in peers/
+    by its name alone; serves: it takes part in the load that arrives over time, in the way that `variant`
+    names.
     """
 
     name: str
@@ -52,7 +54,7 @@ def _genai(precision: str, variant: str = "") -> Contender:
 
 CONTENDERS = (
     *(
-        Contender(f"Footnote {precision}", OURS, "footnote_gains", precision, serves=precision != "fp32")
+        Contender(f"Footnote {precision}", OURS, OUR_ADAPTER, precision, serves=precision != "fp32")
         for precision in ("fp32", "int8", "int4")
     ),
     Contender(REFERENCE, "transformers", "transformers_decoder", "fp32", "fp32"),

@@ -74,7 +74,8 @@ def measure(arguments: Namespace) -> Mapping[str, object]:
 
 
 def _plan(arguments: Namespace) -> Plan:
-    size = QUICK if arguments.quick else Plan(rounds=arguments.rounds)
+    fewer = min(arguments.rounds, Plan().serve_rounds)
+    size = QUICK if arguments.quick else Plan(rounds=arguments.rounds, serve_rounds=fewer)
     wanted = tuple(arguments.only) or ("",)
     chosen = tuple(each for each in CONTENDERS if each.name.startswith(wanted))
     return replace(size, contenders=chosen, threads=os.cpu_count() or 1)

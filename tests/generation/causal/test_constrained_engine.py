@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from generation.causal.constraints import ConstraintCompiler
@@ -11,7 +12,7 @@ from generation.causal.model import CausalModel
 from generation.causal.requests import ChoiceFinished, GenerationRequest
 from generation.sampling import SamplingSettings
 from tests.generation.causal.conftest import StartEngine
-from tests.generation.causal.reference import random_prompt
+from tests.generation.causal.reference import random_prompt, read_whole
 
 SCHEMA = {
     "type": "object",
@@ -25,6 +26,24 @@ SCHEMA = {
 def compiler(causal_model: CausalModel) -> ConstraintCompiler:
     spec = causal_model.spec
     return ConstraintCompiler(causal_model.tokenizer, spec.vocabulary_size, spec.eos)
+
+
+PASSAGES = (
+    "The ferry leaves the harbour at eight. In winter it leaves at nine.",
+    "Tickets are sold on board.",
+)
+
+
+def _plain(model: CausalModel, request: GenerationRequest) -> list[int]:
+    """The most probable allowed token, one by one, without the engine."""
+    assert request.constraint is not None
+    place, token_ids = request.constraint.copy(), list(request.prompt)
+    while len(token_ids) < len(request.prompt) + request.sampling.max_tokens and not place.finished:
+        logits = read_whole(model, token_ids)[-1]
+        logits[~place.mask()] = -np.inf
+        token_ids.append(int(logits.argmax()))
+        place.accept(token_ids[-1])
+    return token_ids[len(request.prompt) :]
 
 
 def _ended(engine: CausalEngine, request: GenerationRequest) -> list[ChoiceFinished]:
@@ -74,6 +93,22 @@ def test_tokens_that_are_forced_share_passes(start_engine: StartEngine, compiler
     decoding = engine.statistics().decoding
     assert decoding.accepted > 0
     assert decoding.passes < len(choice.token_ids)
+
+
+def test_reading_ahead_changes_no_grounded_token(
+    start_engine: StartEngine, compiler: ConstraintCompiler, causal_model: CausalModel
+) -> None:
+    prompt = tuple(causal_model.tokenizer.encode(" ".join(PASSAGES)).ids)
+    grounded = compiler.grounded(PASSAGES, ("[1]", "[2]"))
+    request = GenerationRequest(prompt, SamplingSettings(max_tokens=60, ignore_eos=True), grounded)
+    expected = _plain(causal_model, request)
+    engine = start_engine()
+    for lookup in (False, True):
+        asked = GenerationRequest(prompt, request.sampling, grounded, lookup=lookup, prefix_cache=False)
+        (choice,) = _ended(engine, asked)
+        assert list(choice.token_ids) == expected
+    decoding = engine.statistics().decoding
+    assert 0 < decoding.accepted < decoding.drafted
 
 
 def test_forced_tokens_have_the_models_logprobs(

@@ -2,6 +2,7 @@ import asyncio
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,3 +231,35 @@ def test_samples_of_one_prompt_read_it_once(start_engine: StartEngine) -> None:
     assert engine.statistics().prefill_passes == 1
     assert len(choices(events)) == 4
     assert usage(events).completion_tokens == sum(map(len, choices(events)))
+
+
+class _Waiting:
+    """The model's session; its second pass after the prompt waits until somebody has read a token."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._passes = 0
+        self.read = threading.Event()
+        self.was_read = False
+
+    def io_binding(self) -> Any:
+        return self._session.io_binding()
+
+    def run_with_iobinding(self, binding: Any, options: Any = None) -> None:
+        self._passes += 1
+        if self._passes == 3:
+            self.was_read = self.read.wait(timeout=10)
+        self._session.run_with_iobinding(binding, options)
+
+
+def test_token_is_told_before_the_next_one_is_computed(
+    start_engine: StartEngine, causal_model: CausalModel
+) -> None:
+    session = _Waiting(causal_model.session)
+    engine = start_engine(replace(causal_model, session=session))  # type: ignore[arg-type]
+    generation = engine.submit(greedy(random_prompt(8, 20), 3, lookup=False))
+    next(generation)
+    next(generation)
+    session.read.set()
+    assert [type(event) for event in generation] == [TokenEvent, ChoiceFinished, Finished]
+    assert session.was_read

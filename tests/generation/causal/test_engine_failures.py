@@ -9,7 +9,7 @@ import pytest
 
 from generation.causal.engine import CausalEngine
 from generation.causal.model import CausalModel
-from generation.causal.requests import Generation, GenerationRequest
+from generation.causal.requests import Generation, GenerationEvent, GenerationRequest, TokenEvent
 from generation.sampling import SamplingSettings
 from tests.generation.causal.conftest import StartEngine
 from tests.generation.causal.reference import choices, decode, greedy, greedy_reference, random_prompt
@@ -123,8 +123,11 @@ def test_failing_row_of_a_shared_pass_fails_alone(
     failing: Any = FailingSession(causal_model.session, poison)
     engine = start_engine(replace(causal_model, session=failing), slots=4)
     generations = [engine.submit(greedy(prompt, 20, lookup=False)) for prompt in prompts]
+    told: list[GenerationEvent] = []
     with pytest.raises(RuntimeError, match="bad allocation"):
-        list(generations[1])
+        told.extend(generations[1])
+    before = expected[1][: expected[1].index(poison) + 1]
+    assert [event.token_id for event in told if isinstance(event, TokenEvent)] == before
     assert [choices(generations[index])[0] for index in (0, 2)] == [expected[0], expected[2]]
     _wait_until_idle(engine)
 

@@ -44,34 +44,34 @@ def _costs(*measured: tuple[int, int, float]) -> PassCosts:
 
 def test_trusted_guesses_are_verified_at_length() -> None:
     costs = _costs((1, 1, 1.0), (1, 5, 1.65), (1, 9, 1.7), (1, 17, 2.15))
-    assert choose_draft_length(costs, rows=1, offered=16, acceptance=0.95) == 16
-    assert choose_draft_length(costs, rows=1, offered=16, acceptance=0.5) == 2
-    assert choose_draft_length(costs, rows=1, offered=16, acceptance=0.05) == 0
+    assert choose_draft_length(costs, rows=1, chances=[0.95] * 16) == 16
+    assert choose_draft_length(costs, rows=1, chances=[0.5] * 16) == 2
+    assert choose_draft_length(costs, rows=1, chances=[0.05] * 16) == 0
 
 
 # Measured often, as each outlier counts little.
-_EXPENSIVE = [(1, tokens, tokens * 1.2) for tokens in (3, 5, 9, 17)] * 40
+_EXPENSIVE = [(1, tokens, tokens * 1.2) for tokens in (2, 3, 4, 5, 7, 9, 13, 17)] * 40
 
 
 def test_pass_that_costs_as_much_as_its_tokens_is_not_worth_it() -> None:
     costs = _costs((1, 1, 1.0), *_EXPENSIVE)
-    assert choose_draft_length(costs, rows=1, offered=16, acceptance=1.0) == 0
+    assert choose_draft_length(costs, rows=1, chances=[1.0] * 16) == 0
 
 
 def test_shared_pass_over_many_rows_asks_for_more_than_one_alone() -> None:
     costs = _costs((1, 1, 1.0), (8, 1, 2.4), (1, 3, 1.3), (1, 5, 1.65), (1, 9, 1.7), (1, 17, 2.15))
-    assert choose_draft_length(costs, rows=1, offered=4, acceptance=0.8) > 0
-    assert choose_draft_length(costs, rows=8, offered=4, acceptance=0.8) == 0
-    assert choose_draft_length(costs, rows=8, offered=16, acceptance=0.95) == 16
+    assert choose_draft_length(costs, rows=1, chances=[0.8] * 4) > 0
+    assert choose_draft_length(costs, rows=8, chances=[0.8] * 4) == 0
+    assert choose_draft_length(costs, rows=8, chances=[0.95] * 16) == 16
 
 
 def test_short_offer_is_taken_whole() -> None:
     costs = _costs((1, 1, 1.0), (1, 2, 1.1))
-    assert choose_draft_length(costs, rows=1, offered=1, acceptance=0.9) == 1
+    assert choose_draft_length(costs, rows=1, chances=[0.9] * 1) == 1
 
 
 def test_nothing_is_guessed_before_anything_was_measured() -> None:
-    assert choose_draft_length(PassCosts(), rows=1, offered=16, acceptance=1.0) == 0
+    assert choose_draft_length(PassCosts(), rows=1, chances=[1.0] * 16) == 0
 
 
 def test_outlier_hardly_moves_a_cost() -> None:
