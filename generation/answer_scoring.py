@@ -1,13 +1,16 @@
 """How likely the bundled decoder holds given answers to a question about passages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from embeddings.errors import InvalidInput
-from generation.decoder import Decoder, DecoderState
+from generation.branches import Branches, Prediction, Run
+from generation.decoder import Decoder
 from generation.prompt import build_prompt, encode_texts
 from generation.text_score import TextScore
+
+_RUNS_AT_ONCE = 4  # each of their tokens is predicted: about 0.1 MB of probabilities a token
 
 
 def score_answers(
@@ -21,13 +24,22 @@ def score_answers(
     Raises InvalidInput for an answer without tokens or too long a one, and as `build_prompt`.
     """
     encoded = encode_texts(decoder.tokenizer, [question, *passages])
-    rows = [encoding.ids for encoding in encode_texts(decoder.tokenizer, answers)]
+    rows = [tuple(encoding.ids) for encoding in encode_texts(decoder.tokenizer, answers)]
     for row, answer in zip(rows, answers, strict=True):
-        _check_answer(row, answer, decoder.spec.layout.max_answer_tokens - 1)
-    state = decoder.start(build_prompt(decoder.spec.layout, encoded[0], encoded[1:]))
+        _check_answer(row, answer, decoder.spec.layout.max_answer_tokens - 2)
+    start = decoder.start(build_prompt(decoder.spec.layout, encoded[0], encoded[1:]))
     markers = decoder.spec.layout.passage_tokens[: len(passages)]
-    begun = [(float(state.log_probs[marker]), decoder.advance(state, marker)) for marker in markers]
-    return [_score(decoder, begun, row, answer) for row, answer in zip(rows, answers, strict=True)]
+    opening = {marker: float(start.log_probs[marker]) for marker in markers}
+    runs = [(marker, *row) for row in rows for marker in markers]
+    paths = [
+        (opening[run[0]] + logprob, greedy)
+        for run, predictions in _predict(Branches(decoder, start), runs)
+        for logprob, greedy in [_follow((*run[1:], decoder.spec.layout.end), predictions)]
+    ]
+    groups = (paths[i : i + len(markers)] for i in range(0, len(paths), len(markers)))
+    return [
+        _score(group, len(row) + 1, answer) for group, row, answer in zip(groups, rows, answers, strict=True)
+    ]
 
 
 def _check_answer(token_ids: Sequence[int], answer: str, most: int) -> None:
@@ -41,23 +53,27 @@ def _check_answer(token_ids: Sequence[int], answer: str, most: int) -> None:
         )
 
 
-def _score(
-    decoder: Decoder, begun: Sequence[tuple[float, DecoderState]], token_ids: Sequence[int], answer: str
-) -> TextScore:
-    """begun: of each passage the marker's log-probability and the state behind it."""
-    paths = [_follow(decoder, state, token_ids) for _, state in begun]
-    totals = np.asarray([marker + logprob for (marker, _), (logprob, _) in zip(begun, paths, strict=True)])
-    greedy = paths[int(totals.argmax())][1]
-    logprob = float(np.logaddexp.reduce(totals))
-    return TextScore(logprob, len(token_ids) + 1, len(answer.encode()), len(answer), greedy)
+def _predict(
+    branches: Branches, runs: Sequence[tuple[int, ...]]
+) -> Iterator[tuple[tuple[int, ...], list[Prediction]]]:
+    """Each run with the predictions behind every one of its tokens."""
+    for first in range(0, len(runs), _RUNS_AT_ONCE):
+        chunk = runs[first : first + _RUNS_AT_ONCE]
+        predicted = branches.predict([Run(run, tuple(range(1, len(run) + 1))) for run in chunk])
+        yield from zip(chunk, predicted, strict=True)
 
 
-def _follow(decoder: Decoder, state: DecoderState, token_ids: Sequence[int]) -> tuple[float, bool]:
-    """Log-probability of the tokens and the end, and whether each was the likeliest."""
+def _follow(token_ids: Sequence[int], predictions: Sequence[Prediction]) -> tuple[float, bool]:
+    """Log-probability of the tokens, and whether each was the likeliest."""
     logprob, greedy = 0.0, True
-    for token_id in token_ids:
-        logprob += float(state.log_probs[token_id])
-        greedy = greedy and token_id == int(state.log_probs.argmax())
-        state = decoder.advance(state, token_id)
-    end = decoder.spec.layout.end
-    return logprob + float(state.log_probs[end]), greedy and end == int(state.log_probs.argmax())
+    for token_id, prediction in zip(token_ids, predictions, strict=True):
+        logprob += float(prediction.log_probs[token_id])
+        greedy = greedy and token_id == int(prediction.log_probs.argmax())
+    return logprob, greedy
+
+
+def _score(paths: Sequence[tuple[float, bool]], tokens: int, answer: str) -> TextScore:
+    """paths: log-probability and greediness of the answer from each passage."""
+    totals = np.asarray([logprob for logprob, _ in paths])
+    logprob = float(np.logaddexp.reduce(totals))
+    return TextScore(logprob, tokens, len(answer.encode()), len(answer), paths[int(totals.argmax())][1])

@@ -9,6 +9,8 @@ from generation.causal.prompt_template import PromptTemplate
 from generation.citations import CitationList, align, cite
 from generation.drafts import answer_from_draft
 from generation.highlights import find_highlights
+from generation.prompt import AnswerStyle
+from generation.reader import GroundedReader
 from generation.sampling import SamplingSettings
 from generation.scripts import mostly_latin
 from generation.sentences import Span, split_sentences
@@ -72,6 +74,14 @@ class Answerer:
             return self
         reader = self.reader.prompted(template)
         return Answerer(reader, refuse_below=self.refuse_below, depth=self.depth)
+
+    def styled(self, style: AnswerStyle | None) -> "Answerer":
+        """The same with spans or whole sentences for all questions; itself for None, and where the reader
+        words its answers freely.
+        """
+        if style is None or not isinstance(self.reader, GroundedReader):
+            return self
+        return Answerer(self.reader.styled(style), refuse_below=self.refuse_below, depth=self.depth)
 
     def answer(
         self,

@@ -3,6 +3,7 @@
 The manifest names the state and the token layout, so nothing here knows the architecture.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from tokenizers import Tokenizer
 
 from embeddings.artifact import TOKENIZER, ModelManifest, load_manifest
 from embeddings.errors import ModelDamaged
+from generation.confidence import ConfidenceModel
 from generation.prompt import ANSWER_SEGMENT, Prompt, PromptLayout
 
 _LOG_PROBS, _COPY_PROBS = "log_probs", "copy_probs"
@@ -34,29 +36,65 @@ class DecoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `graph` section of a decoder's manifest.
 
     prompt: only "whole" for now, a prompt that is seen in both directions and prefilled in one piece.
-    refuse_below: answer probability under which the decoder does better to refuse, fitted on held-out
-    questions.
+    refuse_below: probability of a right answer under which the decoder does better to refuse, fitted on
+    held-out questions. confidence: how that probability is weighed; None: it is the one of answering at all.
     """
 
     layout: PromptLayout
     state: list[StateTensor]
     prompt: str
     refuse_below: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    confidence: ConfidenceModel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BranchTokens:
+    """Tokens to write behind what a branch holds already.
+
+    branch: 0 is the trunk, which all branches see; any other number is a branch, which no other branch sees.
+    predict_after: indices among the tokens behind which the next one is to be predicted; -1 is the last.
+    """
+
+    branch: int
+    token_ids: tuple[int, ...]
+    predict_after: tuple[int, ...] = (-1,)
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderState:
     """A decoder after some tokens; never changed, so that one state can be continued in several ways.
 
-    past: state tensors by name. log_probs: (vocabulary,) of the next token. copy_probs: (length,) how much
-    of that mass comes from copying each token before. answer_length: tokens of the answer so far, [BEGIN]
-    included.
+    past: state tensors by name. written: the answer's tokens by branch, without the begin token.
+    rows: (n, vocabulary) log-probabilities of the token after each of the n tokens last asked for, in the
+    order of the call. copy_rows: (n, length) how much of that mass comes from copying each token before.
     """
 
     past: dict[str, Any]
-    log_probs: NDArray[np.float32]
-    copy_probs: NDArray[np.float32]
-    answer_length: int
+    written: Mapping[int, tuple[int, ...]]
+    rows: NDArray[np.float32]
+    copy_rows: NDArray[np.float32]
+
+    @property
+    def log_probs(self) -> NDArray[np.float32]:
+        """(vocabulary,) of the token after the last one written."""
+        return np.asarray(self.rows[-1])
+
+    @property
+    def copy_probs(self) -> NDArray[np.float32]:
+        """(length,) of the token after the last one written."""
+        return np.asarray(self.copy_rows[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """What one pass reads, each (Q,) and int64, and what it predicts, each (K,): indices among the Q."""
+
+    token_ids: NDArray[np.int64]
+    segments: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    previous: NDArray[np.int64]
+    named: NDArray[np.int64]
 
 
 class Decoder:
@@ -90,51 +128,96 @@ class Decoder:
     def start(self, prompt: Prompt) -> DecoderState:
         """Prefill: read the prompt and predict the first token of the answer."""
         past = {tensor.name: _empty(tensor) for tensor in self.spec.state}
-        return self._run(past, prompt.token_ids, prompt.segments, prompt.positions, answer_length=1)
+        none = np.zeros(1, dtype=np.int64)
+        last = np.asarray([len(prompt) - 1], dtype=np.int64)
+        feed = _Feed(prompt.token_ids, prompt.segments, prompt.positions, last, none, none)
+        return self._run(past, feed, {}, _run_options(shrink=True))
 
     def advance(self, state: DecoderState, token_id: int) -> DecoderState:
-        """Read one more token of the answer and predict the next."""
-        return self._run(
-            state.past,
-            np.asarray([token_id], dtype=np.int64),
-            np.asarray([ANSWER_SEGMENT], dtype=np.int64),
-            np.asarray([self.spec.layout.answer_position + state.answer_length], dtype=np.int64),
-            answer_length=state.answer_length + 1,
+        """Write one more token on the trunk and predict the next."""
+        return self.extend(state, [BranchTokens(0, (token_id,))])
+
+    def extend(self, state: DecoderState, additions: Sequence[BranchTokens]) -> DecoderState:
+        """Write on several branches in one pass, each named at most once, and predict what follows.
+
+        A branch begins where the trunk ends, so the trunk cannot grow once there are branches (ValueError).
+        """
+        trunk = state.written.get(0, ())
+        if any(state.written.keys() - {0}) and any(addition.branch == 0 for addition in additions):
+            raise ValueError("the trunk has branches already, expected to grow before them only")
+        written = dict(state.written)
+        for addition in additions:
+            written[addition.branch] = (*written.get(addition.branch, ()), *addition.token_ids)
+        parts = [
+            self._feed(written[each.branch] if each.branch == 0 else (*trunk, *written[each.branch]), each)
+            for each in additions
+        ]
+        return self._run(state.past, _join(parts), written, _run_options(shrink=False))
+
+    def _feed(self, answer: tuple[int, ...], addition: BranchTokens) -> _Feed:
+        """answer: all that the branch sees of the answer, the addition included."""
+        layout, count = self.spec.layout, len(addition.token_ids)
+        places = np.asarray(addition.predict_after, dtype=np.int64) % count
+        before = np.asarray([0, *answer], dtype=np.int64)[len(answer) - count : -1]
+        named = layout.passage_tokens.index(answer[0]) + 1 if answer[0] in layout.passage_tokens else 0
+        first = layout.answer_position + 1 + len(answer) - count
+        return _Feed(
+            np.asarray(addition.token_ids, dtype=np.int64),
+            np.full(count, ANSWER_SEGMENT + addition.branch, dtype=np.int64),
+            np.arange(first, first + count, dtype=np.int64),
+            places,
+            before[places],
+            np.full(len(places), named, dtype=np.int64),
         )
 
     def _run(
         self,
         past: dict[str, Any],
-        token_ids: NDArray[np.int64],
-        segments: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        answer_length: int,
+        feed: _Feed,
+        written: Mapping[int, tuple[int, ...]],
+        options: ort.RunOptions,
     ) -> DecoderState:
         """State stays in ONNX Runtime's own memory: copying it to NumPy would cost more than a small
         layer.
         """
         feeds = {
-            "input_ids": _tensor(token_ids),
-            "segment_ids": _tensor(segments),
-            "position_ids": _tensor(positions),
-            "logit_positions": _tensor(np.asarray([len(token_ids) - 1], dtype=np.int64)),
+            "input_ids": _tensor(feed.token_ids),
+            "segment_ids": _tensor(feed.segments),
+            "position_ids": _tensor(feed.positions),
+            "logit_positions": _tensor(feed.predicted),
+            "previous_ids": _tensor(feed.previous),
+            "named_passages": _tensor(feed.named),
             **{f"past.{name}": value for name, value in past.items()},
         }
-        log_probs, copy_probs, *present = self._session.run_with_ort_values(
-            self._outputs, feeds, _run_options(len(token_ids))
-        )
+        log_probs, copy_probs, *present = self._session.run_with_ort_values(self._outputs, feeds, options)
         return DecoderState(
             past=dict(zip((tensor.name for tensor in self.spec.state), present, strict=True)),
-            log_probs=log_probs.numpy()[0, 0],
-            copy_probs=copy_probs.numpy()[0, 0],
-            answer_length=answer_length,
+            written=written,
+            rows=log_probs.numpy()[0],
+            copy_rows=copy_probs.numpy()[0],
         )
 
 
-def _run_options(tokens: int) -> ort.RunOptions:
-    """After a prompt the arena gives its memory back: prompts of every length would each leave their size."""
+def _join(parts: Sequence[_Feed]) -> _Feed:
+    """One pass for all parts, one behind the other."""
+    lengths = [len(part.token_ids) for part in parts]
+    offsets = np.cumsum([0, *lengths[:-1]])
+    return _Feed(
+        np.concatenate([part.token_ids for part in parts]),
+        np.concatenate([part.segments for part in parts]),
+        np.concatenate([part.positions for part in parts]),
+        np.concatenate([part.predicted + offset for part, offset in zip(parts, offsets, strict=True)]),
+        np.concatenate([part.previous for part in parts]),
+        np.concatenate([part.named for part in parts]),
+    )
+
+
+def _run_options(*, shrink: bool) -> ort.RunOptions:
+    """shrink: the arena gives its memory back afterwards: prompts of every length would each leave their
+    size.
+    """
     options = ort.RunOptions()
-    if tokens > 1:
+    if shrink:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
 

@@ -1,46 +1,35 @@
 """Measure answers on questions with known answers."""
 
-import gzip
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import IO
 
-import msgspec
+import numpy as np
 
 from embeddings.errors import InvalidInput
 from generation.answering import NEVER_REFUSE, Answerer
-from generation.metrics import auroc, exact_match, f1_score, precision_recall
+from generation.metrics import (
+    auroc,
+    calibration_error,
+    exact_match,
+    f1_score,
+    holds_answer,
+    precision_recall,
+    rouge_l,
+)
+from generation.questions import Record
 from generation.sampling import SamplingSettings
+from generation.threshold import ScoredAnswer, best_f1_point, threshold_curve
 from generation.types import Answer, AnswerStatus, Citation, Source
 
-FindSources = Callable[["Record"], Sequence[Source]]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One question with the passage it was asked about. answers: acceptable texts, none when it is
-    unanswerable.
-    """
-
-    id: str
-    question: str
-    context: str
-    title: str | None
-    answers: tuple[str, ...]
-
-    @property
-    def answerable(self) -> bool:
-        return bool(self.answers)
+FindSources = Callable[[Record], Sequence[Source]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one question. unrefused: the prediction with refusal off; seconds: of the first answer
-    only.
+    """What came of one question. unrefused: the prediction with refusal off, empty where the reader found
+    none even so; seconds: of the first answer only.
     """
 
     record: Record
@@ -52,6 +41,19 @@ class Outcome:
     def score(self, metric: Callable[[str, Sequence[str]], float]) -> float:
         """The metric of the prediction against the gold answers."""
         return metric(predicted_text(self.answer), self.record.answers)
+
+    @property
+    def scored(self) -> ScoredAnswer | None:
+        """The answer with refusal off, by confidence; None where the reader told none."""
+        if self.answer.confidence is None:
+            return None
+        answers = self.record.answers
+        return ScoredAnswer(
+            self.answer.confidence,
+            f1_score(self.unrefused, answers),
+            f1_score("", answers),
+            given=bool(self.unrefused),
+        )
 
 
 def evaluate_answers(
@@ -72,7 +74,7 @@ def evaluate_answers(
         raise InvalidInput("there is no question to answer", found="0 records", expected="at least one")
     outcomes = []
     for done, record in enumerate(records, start=1):
-        outcomes.append(_answer_record(record, answerer, find_sources, sampling or SamplingSettings()))
+        outcomes.append(answer_record(record, answerer, find_sources(record), sampling or SamplingSettings()))
         if progress is not None:
             progress(done)
     return summarize(outcomes)
@@ -81,25 +83,36 @@ def evaluate_answers(
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
     """The figures of some outcomes; None where there is nothing to divide by.
 
-    em, f1: SQuAD 2.0, over all questions; answerable_*: over the answerable ones, _unrefused with refusal
-    off. refusal_*: precision and recall of not_found as a guess that a question is unanswerable. auroc: of
-    the confidence, answerable against unanswerable. verified_quotes: share of the answers given of which
-    every sentence is cited and every quote is what its document holds. seconds_per_answer: search not
-    included.
+    em, f1: SQuAD 2.0, over all questions, as rouge_l; answerable_*: over the answerable ones, _unrefused with
+    refusal off, where held is the share of answers that hold a gold answer whole.
+    refusal_*: precision and recall of not_found as a guess that a question is unanswerable. auroc: of the
+    confidence, answerable against unanswerable; right_auroc: right against wrong answers, with refusal off,
+    where ece is the calibration error of the confidence. best_threshold: the one of the highest F1 on these
+    questions; best_threshold_f1: that F1. verified_quotes: share of the answers given of which every sentence
+    is cited and every quote is what its document holds. seconds_per_answer: the mean, search not included;
+    ms_p50, ms_p95: quantiles, in milliseconds.
     """
     answerable = [outcome for outcome in outcomes if outcome.record.answerable]
     given = [outcome for outcome in outcomes if outcome.answer.status is not AnswerStatus.NOT_FOUND]
     figures = {
         "em": _mean(outcome.score(exact_match) for outcome in outcomes),
         "f1": _mean(outcome.score(f1_score) for outcome in outcomes),
+        "rouge_l": _mean(outcome.score(rouge_l) for outcome in outcomes),
         "answerable_em": _mean(outcome.score(exact_match) for outcome in answerable),
         "answerable_f1": _mean(outcome.score(f1_score) for outcome in answerable),
         "answerable_f1_unrefused": _mean(
             f1_score(outcome.unrefused, outcome.record.answers) for outcome in answerable
         ),
+        "answerable_rouge_l_unrefused": _mean(
+            rouge_l(outcome.unrefused, outcome.record.answers) for outcome in answerable
+        ),
+        "answerable_held_unrefused": _mean(
+            holds_answer(outcome.unrefused, outcome.record.answers) for outcome in answerable
+        ),
         **_refusal_figures(outcomes),
+        **_confidence_figures([scored for outcome in outcomes if (scored := outcome.scored) is not None]),
         "verified_quotes": _mean(float(outcome.quotes_hold) for outcome in given),
-        "seconds_per_answer": _mean(outcome.seconds for outcome in outcomes),
+        **_time_figures([outcome.seconds for outcome in outcomes]),
     }
     counts = {"n": len(outcomes), "n_answerable": len(answerable), "n_answered": len(given)}
     return {**{name: _known(value) for name, value in figures.items()}, **counts}
@@ -119,24 +132,36 @@ def _refusal_figures(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return {"refusal_precision": precision, "refusal_recall": recall, "auroc": area}
 
 
-def read_records(path: Path, limit: int | None = None) -> list[Record]:
-    """The first `limit` questions of a QA file (.jsonl or .jsonl.gz); all when None.
-
-    Raises InvalidInput that names the line when it is not such a record or the file cannot be read.
-    """
-    try:
-        with _open_text(path) as lines:
-            return [
-                _parse_record(path, number, line) for number, line in islice(enumerate(lines, start=1), limit)
-            ]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        expected = "a .jsonl or .jsonl.gz file with one question a line"
-        raise InvalidInput(f"{path}: {error}", field="data", found=str(error), expected=expected) from error
+def _confidence_figures(scored: Sequence[ScoredAnswer]) -> dict[str, float]:
+    """How far the confidence can be believed, and what it is good for."""
+    given = [answer for answer in scored if answer.given]
+    confidence, right = [answer.confidence for answer in given], [answer.right for answer in given]
+    best = best_f1_point(threshold_curve(scored)) if scored else None
+    return {
+        "right_auroc": auroc(confidence, right),
+        "ece": calibration_error(confidence, right),
+        "best_threshold": math.nan if best is None else best.threshold,
+        "best_threshold_f1": math.nan if best is None else best.f1,
+    }
 
 
-def gold_source(record: Record) -> Source:
-    """The record's own passage as the document to answer from."""
-    return Source(record.id, 1, 0, len(record.context), record.context, record.title)
+def _time_figures(seconds: Sequence[float]) -> dict[str, float]:
+    p50, p95 = np.quantile(seconds, (0.5, 0.95)) * 1000
+    return {"seconds_per_answer": _mean(seconds), "ms_p50": float(p50), "ms_p95": float(p95)}
+
+
+def answer_record(
+    record: Record, answerer: Answerer, sources: Sequence[Source], sampling: SamplingSettings
+) -> Outcome:
+    """Answer one question from these sources, and once more with refusal off when it was refused."""
+    started = time.perf_counter()
+    answer = _last_answer(answerer, record, sources, sampling, None)
+    seconds = time.perf_counter() - started
+    unrefused = answer
+    refused = answer.status is AnswerStatus.NOT_FOUND and answer.confidence is not None
+    if refused and answerer.refuse_below != NEVER_REFUSE:
+        unrefused = _last_answer(answerer, record, sources, sampling, NEVER_REFUSE)
+    return Outcome(record, answer, predicted_text(unrefused), _quotes_hold(answer, sources), seconds)
 
 
 def predicted_text(answer: Answer) -> str:
@@ -146,55 +171,6 @@ def predicted_text(answer: Answer) -> str:
     if answer.text is not None:
         return answer.text
     return answer.sentences[0].text if answer.sentences else ""
-
-
-class _GoldAnswer(msgspec.Struct):
-    text: str
-
-
-class _Line(msgspec.Struct):
-    """One line of a QA file; what else it holds is not needed here. title: None in collections without
-    titles.
-    """
-
-    id: str
-    question: str
-    context: str
-    answers: list[_GoldAnswer]
-    is_impossible: bool = False
-    title: str | None = None
-
-
-def _parse_record(path: Path, number: int, line: str) -> Record:
-    try:
-        parsed = msgspec.json.decode(line, type=_Line)
-    except msgspec.MsgspecError as error:
-        expected = "a JSON object with id, question, context, answers [{text}] and is_impossible"
-        raise InvalidInput(
-            f"{path}, line {number}: {error}; expected {expected}",
-            field="data",
-            found=str(error),
-            expected=expected,
-        ) from error
-    answers = () if parsed.is_impossible else tuple(answer.text for answer in parsed.answers)
-    return Record(parsed.id, parsed.question, parsed.context, parsed.title, answers)
-
-
-def _open_text(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-
-
-def _answer_record(
-    record: Record, answerer: Answerer, find_sources: FindSources, sampling: SamplingSettings
-) -> Outcome:
-    sources = find_sources(record)
-    started = time.perf_counter()
-    answer = _last_answer(answerer, record, sources, sampling, None)
-    seconds = time.perf_counter() - started
-    unrefused = answer
-    if answer.status is AnswerStatus.NOT_FOUND and answer.confidence is not None:
-        unrefused = _last_answer(answerer, record, sources, sampling, NEVER_REFUSE)
-    return Outcome(record, answer, predicted_text(unrefused), _quotes_hold(answer, sources), seconds)
 
 
 def _last_answer(

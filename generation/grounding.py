@@ -59,6 +59,11 @@ class SpanCursor:
         copied = copy_probs[self.passage.tokens.first + ends].astype(np.float64)
         return replace(self, length=self.length + 1, ends=ends + 1, scores=scores + np.log(copied + 1e-30))
 
+    def following(self, count: int) -> tuple[int, ...]:
+        """At most `count` tokens that come next at the likeliest place."""
+        place = int(self.ends[np.argmax(self.scores)])
+        return tuple(self.passage.token_ids[place : place + count].tolist())
+
     def span(self) -> tuple[int, int]:
         """`[start, end)` of the likeliest place, in code points of the passage's text; (0, 0) before the
         first token.
@@ -93,8 +98,9 @@ def mask_except(log_probs: NDArray[np.float32], allowed: NDArray[np.int64]) -> N
     return masked
 
 
-def answer_probability(log_probs: NDArray[np.float32], layout: PromptLayout, passages: int) -> float:
-    """1 - P(refusal), from the first token's distribution over the refusal and the passage markers."""
-    markers = float(np.exp(log_probs[list(layout.passage_tokens[:passages])]).sum())
-    refusal = float(np.exp(log_probs[layout.refuse]))
-    return markers / (markers + refusal)
+def answer_logit(log_probs: NDArray[np.float32], layout: PromptLayout, passages: int) -> float:
+    """Log odds of answering against refusing, from the first token's distribution over markers and
+    refusal.
+    """
+    markers = log_probs[list(layout.passage_tokens[:passages])].astype(np.float64)
+    return float(np.logaddexp.reduce(markers) - log_probs[layout.refuse])

@@ -1,7 +1,11 @@
 """A question and its numbered passages as the token layout that the bundled decoder was trained on.
 
-    [CLS] question [SEP] [P1] passage 1 [SEP] [P2] passage 2 [SEP] ... [BEGIN]   ->   [Pk] answer tokens
-    [SEP]  or  [REFUSE]
+    [CLS] question [SEP] [P1] passage 1 [SEP] [P2] passage 2 [SEP] ... [BEGIN]
+        ->   [Pk] answer tokens [SEP] [ACCEPT]   or   [REFUSE]
+
+The [BEGIN] token says what is wanted: a span, whole sentences, or a question about the passages (whose
+prompt starts with [ASK], and holds the answer asked for, or nothing, in the question's place). Behind the
+end of an answer the decoder gives its verdict on it: [ACCEPT] or [REFUSE].
 
 Positions start anew after the question for each passage, so a passage is read the same whatever stands
 before it, and the position table bounds one passage instead of the whole prompt. The segment ids tell the
@@ -10,7 +14,7 @@ graph who may see whom.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +23,10 @@ from tokenizers import Encoding, Tokenizer
 from embeddings.errors import InvalidInput
 
 QUESTION_SEGMENT = 0
+# Segments above this one are branches: answers written side by side that do not see each other.
 ANSWER_SEGMENT = 100
+
+AnswerStyle = Literal["span", "sentences", "question"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +34,20 @@ class PromptLayout:
     """Token ids and limits that a decoder's manifest fixes. Limits are in tokens.
 
     passage_tokens: marker ids [P1], [P2], ...; their number bounds the passages of one prompt.
-    answer_position: position id of [BEGIN]; question and passage stay below it.
+    begin, begin_sentences, begin_question: what stands behind the passages, by the style of the answer;
+    ask: stands in place of `start` where a question is to be written. accept, refuse: the verdict on an
+    answer; `refuse` alone is a refusal. answer_position: position id of the begin token; question and
+    passage stay below it.
     """
 
     start: int
     separator: int
     begin: int
+    begin_sentences: int
+    begin_question: int
+    ask: int
     refuse: int
+    accept: int
     passage_tokens: tuple[int, ...]
     answer_position: int
     max_question_tokens: int
@@ -43,6 +57,11 @@ class PromptLayout:
     def end(self) -> int:
         """The token that ends an answer; the same one separates the parts of a prompt."""
         return self.separator
+
+    def begin_token(self, style: AnswerStyle) -> int:
+        """The token that an answer of this style follows."""
+        tokens = {"span": self.begin, "sentences": self.begin_sentences, "question": self.begin_question}
+        return tokens[style]
 
 
 class Tokens(Protocol):
@@ -82,14 +101,19 @@ class Prompt:
         return len(self.token_ids)
 
 
-def build_prompt(layout: PromptLayout, question: Tokens, passages: Sequence[Tokens]) -> Prompt:
-    """Lay out an encoded question and passages (encoded without special tokens), [BEGIN] included.
+def build_prompt(
+    layout: PromptLayout, question: Tokens, passages: Sequence[Tokens], style: AnswerStyle = "span"
+) -> Prompt:
+    """Lay out an encoded question and passages (encoded without special tokens), the begin token included.
+
+    For style "question" the question's place holds the answer to ask for, which may be empty.
 
     Raises InvalidInput when the question is longer than the layout allows or there are more passages than
     markers.
     """
     _check_fit(layout, len(question.ids), len(passages))
-    head = [layout.start, *question.ids, layout.separator]
+    start = layout.ask if style == "question" else layout.start
+    head = [start, *question.ids, layout.separator]
     ids = list(head)
     segments = [QUESTION_SEGMENT] * len(head)
     positions = list(range(len(head)))
@@ -103,7 +127,7 @@ def build_prompt(layout: PromptLayout, question: Tokens, passages: Sequence[Toke
         segments += [number] * (len(kept) + 2)
         positions += range(len(head), len(head) + len(kept) + 2)
     return Prompt(
-        np.asarray([*ids, layout.begin], dtype=np.int64),
+        np.asarray([*ids, layout.begin_token(style)], dtype=np.int64),
         np.asarray([*segments, ANSWER_SEGMENT], dtype=np.int64),
         np.asarray([*positions, layout.answer_position], dtype=np.int64),
         tuple(placed),

@@ -1,21 +1,27 @@
-"""The grounded reader: a decoder that answers with a span of one passage, or refuses."""
+"""The grounded reader: a decoder that answers in the words of one passage, or refuses.
 
+It reads its answer again before it tells it: the decoder's verdict, the answer's likelihood and its rivals
+are weighed into the probability that the answer is right, and what falls below the threshold is withheld.
+"""
+
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-
-from embeddings.errors import InvalidInput
-from generation.candidates import choose_token
-from generation.decoder import Decoder, DecoderState
-from generation.grounding import SpanCursor, answer_probability, mask_except, open_cursor, passage_runs
-from generation.prompt import Prompt, build_prompt, encode_texts
+from generation.confidence import Signals
+from generation.coverage import coverage
+from generation.decoder import Decoder
+from generation.outlook import Outlook, look
+from generation.prompt import AnswerStyle
+from generation.question_style import answer_style
 from generation.sampling import SamplingSettings, StopMatcher
+from generation.sentence_reading import write_sentences
+from generation.span_drawing import draw_span
+from generation.span_search import SearchLimits, search_span
 from generation.types import Passage, Reading
+from generation.written import Written
 
-# What makes no sense for, or has no counterpart in, a span that is copied from a passage.
-_UNHONOURED = (
+# What makes no sense for, or has no counterpart in, words that are copied from a passage.
+UNHONOURED = (
     "repetition_penalty",
     "presence_penalty",
     "frequency_penalty",
@@ -28,22 +34,23 @@ _UNHONOURED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Outlook:
-    """The decoder after the prompt: what the first token says of the question."""
-
-    prompt: Prompt
-    state: DecoderState
-    cursors: tuple[SpanCursor, ...]
-    answer_probability: float
-
-
 class GroundedReader:
     """Reads with one decoder. Safe for several threads."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(
+        self, decoder: Decoder, limits: SearchLimits | None = None, style: AnswerStyle | None = None
+    ) -> None:
+        """limits: of the search for spans. style: "span" or "sentences" for all answers; None goes by
+        the question.
+        """
         self._decoder = decoder
         self._layout = decoder.spec.layout
+        self._limits = limits or SearchLimits()
+        self._style = style
+
+    def styled(self, style: AnswerStyle | None) -> "GroundedReader":
+        """The same with answers of this style."""
+        return GroundedReader(self._decoder, self._limits, style)
 
     @property
     def model_id(self) -> str:
@@ -67,113 +74,99 @@ class GroundedReader:
         refuse_below: float | None,
         cancelled: Callable[[], bool],
     ) -> Iterator[str | Reading]:
-        """Yield the answer's text piece by piece, in the source's casing, and the `Reading` last.
+        """Yield the answer's text once it is known to be told, in the source's casing, and the `Reading`
+        last.
 
-        Raises InvalidInput for a question that is too long, too many passages, or sampling that a copied span
+        cancelled: asked before each pass.
+        Raises InvalidInput for a question that is too long, too many passages, or sampling that copied words
         cannot honour, such as beams.
         """
-        sampling.refuse(_UNHONOURED, "the bundled decoder")
+        sampling.refuse(UNHONOURED, "the bundled decoder")
         if cancelled():
             return
-        outlook = self._look(question, passages)
-        if refuse_below is not None and outlook.answer_probability < refuse_below:
-            yield Reading(None, 0, 0, "", outlook.answer_probability, 1, len(outlook.prompt), "refused")
+        style = self._style or answer_style(question)
+        outlook = look(self._decoder, question, [passage.text for passage in passages], style)
+        written = self._write(outlook, passages, sampling, style, cancelled)
+        if written is None or cancelled():
             return
-        yield from self._write(outlook, passages, sampling, cancelled)
-
-    def _look(self, question: str, passages: Sequence[Passage]) -> _Outlook:
-        """Prefill, and weigh refusal against the passages. A passage without a word cannot hold the
-        answer.
-        """
-        encoded = encode_texts(self._decoder.tokenizer, [question, *(passage.text for passage in passages)])
-        prompt = build_prompt(self._layout, encoded[0], encoded[1:])
-        runs = passage_runs(prompt, [encoding.word_ids for encoding in encoded[1:]])
-        if not any(len(run.token_ids) for run in runs):
-            raise InvalidInput(
-                "no passage holds a word to answer with",
-                field="passages",
-                found="passages without words",
-                expected="at least one passage with words",
-            )
-        state = self._decoder.start(prompt)
-        probability = answer_probability(state.log_probs, self._layout, len(passages))
-        return _Outlook(prompt, state, tuple(open_cursor(run) for run in runs), probability)
+        text = passages[written.number - 1].text
+        signals = self._signals(outlook, written, question, text)
+        reading = self._reading(outlook, written, signals, text, sampling)
+        if refuse_below is not None and reading.answer_probability < refuse_below:
+            reading = _withheld(reading)
+        if reading.text:
+            yield reading.text
+        yield reading
 
     def _write(
         self,
-        outlook: _Outlook,
+        outlook: Outlook,
         passages: Sequence[Passage],
         sampling: SamplingSettings,
+        style: AnswerStyle,
         cancelled: Callable[[], bool],
-    ) -> Iterator[str | Reading]:
-        layout, rng = self._layout, sampling.generator()
-        cursor, state = self._choose_passage(outlook, sampling, rng)
-        number = cursor.passage.tokens.number
-        transcript = _Transcript(passages[number - 1].text, StopMatcher(sampling.stop))
-        limit = min(sampling.max_tokens, layout.max_answer_tokens - 1)  # the marker takes a position too
-        finish: Literal["stop", "length"] = "length"
-        while cursor.length < limit:
-            if cancelled():
-                return
-            token = choose_token(mask_except(state.log_probs, cursor.allowed(layout.end)), sampling, rng)
-            if token == layout.end:
-                finish = "stop"
-                break
-            cursor = cursor.advance(token, state.copy_probs)
-            yield from transcript.tell(cursor.span())
-            if transcript.stopped:
-                finish = "stop"
-                break
-            state = self._decoder.advance(state, token)
-        yield from transcript.finish()
-        start, end = transcript.span(cursor.span())
-        answer = passages[number - 1].text[start:end]
-        tokens = cursor.length + 2 if finish == "stop" else cursor.length + 1
-        yield Reading(
-            number, start, end, answer, outlook.answer_probability, tokens, len(outlook.prompt), finish
+    ) -> Written | None:
+        end = self._layout.end
+        longest = min(sampling.max_tokens, self._layout.max_answer_tokens - 3)  # marker, end, verdict
+        if style == "sentences":
+            return write_sentences(outlook, passages, end, longest, sampling, cancelled)
+        if sampling.greedy:
+            return search_span(outlook, end, longest, cancelled, self._limits)
+        return draw_span(outlook, end, longest, sampling, cancelled)
+
+    def _signals(self, outlook: Outlook, written: Written, question: str, text: str) -> Signals:
+        """Let the decoder read its answer to the end and give its verdict."""
+        verdict = outlook.branches.behind((*written.tokens, self._layout.end)).log_probs
+        return Signals(
+            answer_logit=outlook.answer_logit,
+            verdict_logit=float(verdict[self._layout.accept] - verdict[self._layout.refuse]),
+            log_likelihood=written.log_likelihood,
+            margin=written.margin,
+            coverage=coverage(question, text, written.start, written.end),
+            tokens=float(len(written.tokens) - 1),
+            passages=float(outlook.passages),
+            sentences=float(written.sentences > 0),
         )
 
-    def _choose_passage(
-        self, outlook: _Outlook, sampling: SamplingSettings, rng: np.random.Generator
-    ) -> tuple[SpanCursor, DecoderState]:
-        """Write the first token of an answer: the marker of the passage that it will come from."""
-        tokens = self._layout.passage_tokens
-        markers = [tokens[i] for i, cursor in enumerate(outlook.cursors) if len(cursor.ends)]
-        marker = choose_token(mask_except(outlook.state.log_probs, np.asarray(markers)), sampling, rng)
-        return outlook.cursors[tokens.index(marker)], self._decoder.advance(outlook.state, marker)
+    def _reading(
+        self, outlook: Outlook, written: Written, signals: Signals, text: str, sampling: SamplingSettings
+    ) -> Reading:
+        told, stopped = _cut_at_stop(text[written.start : written.end], sampling.stop)
+        return Reading(
+            passage_number=written.number,
+            start=written.start,
+            end=written.start + len(told),
+            text=told,
+            answer_probability=self._probability(signals),
+            tokens=len(written.tokens) + (written.finish == "stop"),
+            prompt_tokens=outlook.prompt_tokens,
+            finish_reason="stop" if stopped else written.finish,
+            signals=signals,
+        )
+
+    def _probability(self, signals: Signals) -> float:
+        model = self._decoder.spec.confidence
+        if model is None:
+            return 0.5 * (1 + math.tanh(signals.answer_logit / 2))
+        return model.probability(signals)
 
 
-class _Transcript:
-    """The part of a passage that has been told, up to a stop sequence."""
+def _withheld(reading: Reading) -> Reading:
+    return Reading(
+        passage_number=None,
+        start=0,
+        end=0,
+        text="",
+        answer_probability=reading.answer_probability,
+        tokens=reading.tokens,
+        prompt_tokens=reading.prompt_tokens,
+        finish_reason="refused",
+        signals=reading.signals,
+    )
 
-    def __init__(self, text: str, matcher: StopMatcher) -> None:
-        self._text = text
-        self._matcher = matcher
-        self._pushed = 0
-        self._released = 0
 
-    @property
-    def stopped(self) -> bool:
-        return self._matcher.stopped
-
-    def tell(self, span: tuple[int, int]) -> Iterator[str]:
-        """Yield what the longer span adds, as far as it cannot be the beginning of a stop sequence."""
-        piece = self._text[span[0] + self._pushed : span[1]]
-        self._pushed += len(piece)
-        yield from self._release(self._matcher.push(piece))
-
-    def finish(self) -> Iterator[str]:
-        """Yield what was held back."""
-        yield from self._release(self._matcher.flush())
-
-    def span(self, written: tuple[int, int]) -> tuple[int, int]:
-        """The span without what followed a stop sequence, and without blanks before it."""
-        start, end = written
-        if self.stopped:
-            end = start + len(self._text[start : start + self._released].rstrip())
-        return start, end
-
-    def _release(self, piece: str) -> Iterator[str]:
-        self._released += len(piece)
-        if piece:
-            yield piece
+def _cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """The text in front of the first stop sequence, without blanks before it, and whether there was one."""
+    matcher = StopMatcher(stop)
+    before = matcher.push(text)
+    return (before.rstrip(), True) if matcher.stopped else (text, False)

@@ -39,7 +39,7 @@ class SamplingSettings:
     top_k: int = 0
     top_p: float = 1.0
     seed: int | None = None
-    max_tokens: int = 64
+    max_tokens: int = 160
     stop: tuple[str, ...] = ()
     min_p: float = 0.0
     typical_p: float = 1.0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from generation.confidence import Signals
 from generation.sampling import SamplingSettings
 
 
@@ -23,8 +24,8 @@ class Reading:
 
     passage_number, start, end: where the answer stands, offsets into that passage's text; None, 0, 0 when
     refused. text: the answer, equal to `passage.text[start:end]`; empty when refused. answer_probability: 0
-    to 1, the probability that the passages hold the answer, 1 - P(refusal). tokens, prompt_tokens: decoded
-    and prefilled.
+    to 1, the probability that the answer is right; told of a withheld answer as well. tokens, prompt_tokens:
+    decoded and prefilled. signals: what answer_probability was weighed from, where the reader tells it.
     """
 
     passage_number: int | None
@@ -35,6 +36,7 @@ class Reading:
     tokens: int
     prompt_tokens: int
     finish_reason: Literal["stop", "length", "refused"]
+    signals: Signals | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from generation.prompt import ANSWER_SEGMENT
-from training.decoder_model import CopyDecoder, DecoderShape, LayerCache, attention_mask, copy_context
+from training.decoder_model import (
+    HIDDEN,
+    CopyDecoder,
+    DecoderShape,
+    LayerCache,
+    attention_mask,
+    copy_context,
+)
 
-HIDDEN = -1e4  # attention score of what may not be seen
 STATE_BEFORE_LAYERS = ("tokens", "segments", "copy_key")
 
 
@@ -20,10 +26,9 @@ class CachedDecoder(nn.Module):
     Works for the prompt (P = 0 tokens before) and for each token after it alike.
     """
 
-    def __init__(self, model: CopyDecoder, passages: int) -> None:
+    def __init__(self, model: CopyDecoder) -> None:
         super().__init__()
         self.model = model
-        self.passages = passages
         # A copy of the tied embeddings: with one int8 table for both, the graph would unpack all of it for
         # each token (measured: six times slower answers).
         self.vocabulary = nn.Linear(model.shape.width, model.shape.vocabulary)
@@ -36,10 +41,12 @@ class CachedDecoder(nn.Module):
         position_ids: Tensor,
         segment_ids: Tensor,
         logit_positions: Tensor,
+        previous_ids: Tensor,
+        named_passages: Tensor,
         past: list[Tensor],
     ) -> tuple[Tensor, ...]:
         """input_ids, position_ids, segment_ids: (B, Q); logit_positions: (B, K) indices among the Q new
-        tokens.
+        tokens; previous_ids, named_passages: (B, K) as `copy_context` has them.
 
         past: tokens (B, P), segments (B, P), copy_key (B, P, d), then key and value (B, heads, P,
         head_width) of each layer.
@@ -57,21 +64,12 @@ class CachedDecoder(nn.Module):
         copy_key = torch.cat([past_copy_key, self.model.copy_head.key(states)], dim=1)
         answers = states.gather(1, logit_positions[:, :, None].expand(-1, -1, states.shape[-1]))
         at = before + logit_positions
-        context = copy_context(tokens, segments, at, self._named_passage(tokens, segments, at))
+        context = copy_context(tokens, segments, at, previous_ids, named_passages)
         written = self.vocabulary(self.model.vocabulary_transform(answers))
         copied = self.model.copy_head(answers, copy_key, context)
         log_probs, copy_probs = joint_log_probs(written, copied, tokens)
         state = [tensor for cache in grown for tensor in (cache.key, cache.value)]
         return log_probs, copy_probs, tokens, segments, copy_key, *state
-
-    def _named_passage(self, tokens: Tensor, segments: Tensor, at: Tensor) -> Tensor:
-        """(B, K): the passage whose marker the answer has written by then; markers are the ids 1 to
-        `passages`.
-        """
-        marker = (segments == ANSWER_SEGMENT) & (tokens >= 1) & (tokens <= self.passages)
-        index = torch.arange(tokens.shape[1], device=tokens.device)
-        written = marker[:, None, :] & (index[None, None, :] <= at[:, :, None])
-        return torch.where(written, tokens[:, None, :], 0).amax(dim=-1)
 
 
 def joint_log_probs(written: Tensor, copied: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,15 +98,17 @@ def state_names(shape: DecoderShape) -> list[str]:
     return [*STATE_BEFORE_LAYERS, *layers]
 
 
-def export_graph(model: CopyDecoder, passages: int, path: Path) -> None:
+def export_graph(model: CopyDecoder, path: Path) -> None:
     """Write the fp32 graph."""
-    wrapper = CachedDecoder(model, passages).eval()
-    batch, before, new, _wanted = 2, 7, 5, 3
+    wrapper = CachedDecoder(model).eval()
+    batch, before, new = 2, 7, 5
     sample = {
         "input_ids": torch.randint(1000, 2000, (batch, new)),
         "position_ids": torch.arange(new).expand(batch, new).contiguous(),
         "segment_ids": torch.tensor([[0, 0, 1, 1, ANSWER_SEGMENT]] * batch),
         "logit_positions": torch.tensor([[2, 3, 4]] * batch),
+        "previous_ids": torch.tensor([[0, 1000, 1001]] * batch),
+        "named_passages": torch.tensor([[0, 1, 1]] * batch),
         "past": empty_state(model.shape, batch, before),
     }
     dynamic = torch.export.Dim.DYNAMIC

@@ -14,21 +14,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from generation.prompt import ANSWER_SEGMENT, QUESTION_SEGMENT
+from training.cpu_speed import ByteDropout, blocked_attention
 
 PAD_SEGMENT = -1
+HIDDEN = -1e4  # attention score of what may not be seen
 FIRST_WORD_ID = 999  # below it the BERT vocabulary holds only special and unused tokens
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderShape:
-    """Sizes of MiniLM-L6-H384-uncased."""
+    """Sizes of MiniLM-L6-H384-uncased, with more positions for answers of several sentences."""
 
     layers: int = 6
     width: int = 384
     heads: int = 12
     inner_width: int = 1536
     vocabulary: int = 30522
-    positions: int = 512
+    positions: int = 640
     norm_epsilon: float = 1e-12
 
     @property
@@ -56,7 +58,7 @@ class DecoderLayer(nn.Module):
         self.inner = nn.Linear(shape.width, shape.inner_width)
         self.inner_out = nn.Linear(shape.inner_width, shape.width)
         self.output_norm = nn.LayerNorm(shape.width, eps=shape.norm_epsilon)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
 
     def forward(self, states: Tensor, mask: Tensor, cache: LayerCache | None) -> tuple[Tensor, LayerCache]:
         attended, cache = self._attend(states, mask, cache)
@@ -72,7 +74,10 @@ class DecoderLayer(nn.Module):
         if cache is not None:
             key = torch.cat([cache.key, key], dim=2)
             value = torch.cat([cache.value, value], dim=2)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        if self.training:
+            attended = blocked_attention(query, key, value, mask.to(query.dtype))
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.attention_out(attended.transpose(1, 2).reshape(batch, length, -1)), LayerCache(key, value)
 
 
@@ -114,14 +119,17 @@ class CopyContext:
     copyable: Tensor
 
 
-def copy_context(tokens: Tensor, segments: Tensor, at: Tensor, passage: Tensor) -> CopyContext:
+def copy_context(
+    tokens: Tensor, segments: Tensor, at: Tensor, previous: Tensor, passage: Tensor
+) -> CopyContext:
     """Compare the last tokens written with what stands before each place of `tokens` (B, S).
 
-    at: (B, T) indices of the tokens that predict.
+    at: (B, T) indices of the tokens that predict. previous: (B, T) the token written before each of them,
+    which among branches written side by side is not the one that stands before it; 0 for none.
     passage: (B, T) number of the passage that the answer has named by then, 0 for none.
     """
     last = tokens.gather(1, at)[:, :, None]
-    before_last = tokens.gather(1, (at - 1).clamp(min=0))[:, :, None]
+    before_last = previous[:, :, None]
     one_back = F.pad(tokens, (1, 0))[:, None, :-1]
     two_back = F.pad(tokens, (2, 0))[:, None, :-2]
     # A special token before a place says nothing about the text: only words make an n-gram.
@@ -136,7 +144,8 @@ def attention_mask(query_segments: Tensor, key_segments: Tensor, first_query: in
     """Who may see whom, as booleans (B, 1, Q, K).
 
     The question sees the whole prompt, a passage sees the question and itself, the answer sees the prompt
-    and, of itself, what stands before. first_query: index of the first query token among the keys.
+    and, of itself, what stands before; a branch of the answer sees the answer's trunk too, but no other
+    branch. first_query: index of the first query token among the keys.
     """
     query = query_segments[:, :, None]
     key = key_segments[:, None, :]
@@ -145,9 +154,10 @@ def attention_mask(query_segments: Tensor, key_segments: Tensor, first_query: in
     causal = (key_index[None, :] <= query_index[:, None])[None]
     in_prompt = key < ANSWER_SEGMENT
     related = (key == QUESTION_SEGMENT) | (key == query) | (query == QUESTION_SEGMENT)
-    from_answer = query == ANSWER_SEGMENT
+    from_answer = query >= ANSWER_SEGMENT
+    own = (key == ANSWER_SEGMENT) | (key == query)
     # Plain logic instead of torch.where: ONNX Runtime has no Where for booleans on the CPU.
-    visible = (from_answer & (in_prompt | causal)) | (~from_answer & in_prompt & related)
+    visible = (from_answer & (in_prompt | (causal & own))) | (~from_answer & in_prompt & related)
     return (visible & (key != PAD_SEGMENT))[:, None]
 
 
@@ -161,7 +171,7 @@ class CopyDecoder(nn.Module):
         self.position_embeddings = nn.Embedding(shape.positions, shape.width)
         self.type_embeddings = nn.Embedding(2, shape.width)
         self.embedding_norm = nn.LayerNorm(shape.width, eps=shape.norm_epsilon)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         self.layers = nn.ModuleList(DecoderLayer(shape, dropout) for _ in range(shape.layers))
         self.vocabulary_transform = nn.Linear(shape.width, shape.width)
         self.vocabulary_bias = nn.Parameter(torch.full((shape.vocabulary,), -6.0))
@@ -180,7 +190,7 @@ class CopyDecoder(nn.Module):
 
         Returns states (B, Q, d) and the caches with these tokens added.
         """
-        types = (segments == ANSWER_SEGMENT).long()
+        types = (segments >= ANSWER_SEGMENT).long()
         embedded = (
             self.word_embeddings(tokens) + self.position_embeddings(positions) + self.type_embeddings(types)
         )

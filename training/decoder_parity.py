@@ -42,10 +42,13 @@ def torch_log_probs(
     positions = np.concatenate([prompt.positions, answer_positions])
     segments = np.concatenate([prompt.segments, np.full(count, ANSWER_SEGMENT)])
     rows = [torch.from_numpy(row[None].astype(np.int64)) for row in (tokens, positions, segments)]
-    last = torch.tensor([[len(tokens) - 1]])
+    named = written[0] if written and written[0] in layout.passage_tokens else 0
+    last, before_last, passage = (
+        torch.tensor([[number]]) for number in (len(tokens) - 1, tokens[-2] if written else 0, named)
+    )
     with torch.no_grad():
-        whole = CachedDecoder(model, len(layout.passage_tokens)).eval()
-        log_probs, *_ = whole(*rows, last, empty_state(model.shape, batch=1))
+        whole = CachedDecoder(model).eval()
+        log_probs, *_ = whole(*rows, last, before_last, passage, empty_state(model.shape, batch=1))
     found: NDArray[np.float32] = log_probs[0, 0].numpy()
     return found
 

@@ -21,12 +21,19 @@ def warm_start(model: CopyDecoder, directory: Path) -> None:
     state = model.state_dict()
     for name in ("word", "position", "type"):
         theirs = "token_type" if name == "type" else name
-        state[f"{name}_embeddings.weight"] = source[f"embeddings.{theirs}_embeddings.weight"]
+        rows = source[f"embeddings.{theirs}_embeddings.weight"]
+        state[f"{name}_embeddings.weight"] = _lengthen(rows, len(state[f"{name}_embeddings.weight"]))
     for part in ("weight", "bias"):
         state[f"embedding_norm.{part}"] = source[f"embeddings.LayerNorm.{part}"]
         for index in range(model.shape.layers):
             state.update(_layer_weights(source, index, part))
     model.load_state_dict(state)
+
+
+def _lengthen(rows: Tensor, count: int) -> Tensor:
+    """Repeat the last rows of a table until it has `count`: a start for positions that were never seen."""
+    missing = count - len(rows)
+    return torch.cat([rows, rows[-missing:]]) if missing > 0 else rows
 
 
 def _layer_weights(source: dict[str, Tensor], index: int, part: str) -> dict[str, Tensor]:

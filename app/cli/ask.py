@@ -35,7 +35,7 @@ def ask(  # noqa: PLR0913 - the options of one question
         float, typer.Option(help="Sample among tokens of this total probability; 1 is off.")
     ] = 1.0,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same sample.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 64,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 160,
     stop: Annotated[
         list[str] | None, typer.Option(help="A text that ends the answer; repeat for several.")
     ] = None,

@@ -1,7 +1,7 @@
 """`footnote eval`: measure retrieval and answers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -72,6 +72,10 @@ def evaluate_answers(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first questions.")] = None,
     refuse: Annotated[bool, typer.Option(help="May the decoder say that the answer is not there?")] = True,
+    style: Annotated[
+        Literal["auto", "span", "sentences"],
+        typer.Option(help="Of the bundled decoder's answers; auto goes by the question."),
+    ] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Measure answers: EM, F1, refusals, quotes, time."""
@@ -80,7 +84,7 @@ def evaluate_answers(
     from app.settings import load_settings
 
     settings = load_settings()
-    task = AnswerTask(data, retrieve, limit, refuse)
+    task = AnswerTask(data, retrieve, limit, refuse, None if style == "auto" else style)
     with progress_bar() as show:
         figures = measure_answers(task, load_models(settings), settings, show)
     if as_json:

@@ -4,6 +4,7 @@ import typer
 
 from app.cli import (
     ask,
+    calibrate,
     collections,
     convert,
     doctor,
@@ -44,6 +45,7 @@ program.command("reindex")(reindex.reindex)
 program.command("search")(search.search)
 program.command("ask")(ask.ask)
 program.command("tune-fusion")(tune.tune_fusion)
+program.command("calibrate")(calibrate.calibrate)
 program.add_typer(collections.commands, name="collections")
 program.add_typer(documents.commands, name="documents")
 program.add_typer(releases.commands, name="releases")

@@ -12,7 +12,9 @@ from app.services.types import DocumentInput, SearchInput
 from app.settings import Settings
 from embeddings.errors import FootnoteError
 from generation.answering import Answerer
-from generation.evaluation import Record, evaluate_answers, gold_source, read_records
+from generation.evaluation import evaluate_answers
+from generation.prompt import AnswerStyle
+from generation.questions import Record, gold_source, read_records
 from generation.types import Source
 
 COLLECTION = "evaluation"
@@ -28,13 +30,15 @@ class AnswerTask:
     """What to measure. retrieve: search all passages of the file instead of giving each question its own.
 
     limit: the first questions only, while all passages are searched; None: every question.
-    refuse: let the decoder say that the answer is not there.
+    refuse: let the decoder say that the answer is not there. style: of all answers of the bundled decoder;
+    None goes by the question, as the service does.
     """
 
     data: Path
     retrieve: bool = False
     limit: int | None = None
     refuse: bool = True
+    style: AnswerStyle | None = None
 
 
 def measure_answers(task: AnswerTask, models: Models, settings: Settings, progress: Progress) -> Figures:
@@ -45,7 +49,7 @@ def measure_answers(task: AnswerTask, models: Models, settings: Settings, progre
     """
     everything = read_records(task.data)
     records = everything[: task.limit]
-    answerer = _answerer(models, task.refuse)
+    answerer = _answerer(models, task.refuse).styled(task.style)
     if task.retrieve:
         found = asyncio.run(_retrieve(everything, records, models, settings, progress))
     else:

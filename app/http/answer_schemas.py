@@ -23,7 +23,7 @@ class AnswerRequest(Struct, frozen=True, forbid_unknown_fields=True):
     top_k: Annotated[int, Meta(description="Sample among the k most probable tokens; 0 is off")] = 0
     top_p: Annotated[float, Meta(description="Sample among tokens of this total probability; 1 is off")] = 1.0
     seed: Annotated[int | None, Meta(description="Seed of this request's own random generator")] = None
-    max_tokens: Annotated[int, Meta(description="Longest answer, in the decoder's tokens")] = 64
+    max_tokens: Annotated[int, Meta(description="Longest answer, in the decoder's tokens")] = 160
     stop: Annotated[list[str] | None, Meta(description="Texts that end the answer")] = None
     explain: Annotated[bool, Meta(description="Give every score and rank that led to a hit")] = False
     rerank: Annotated[

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tests.benchmarks import (
+    answers,
     building,
     decoder_speed,
     encoder_speed,
@@ -32,6 +33,7 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "service": Benchmark(service.measure, service.add_arguments),
     "encoder": Benchmark(encoder_speed.measure, encoder_speed.add_arguments),
+    "answers": Benchmark(answers.measure, answers.add_arguments),
     "decoder": Benchmark(decoder_speed.measure, decoder_speed.add_arguments),
     "queries-beside-bulk": Benchmark(queries_beside_bulk.measure, queries_beside_bulk.add_arguments),
     "scale": Benchmark(scale.measure, scale.add_arguments),

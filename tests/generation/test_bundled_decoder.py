@@ -7,7 +7,8 @@ import pytest
 from generation.answering import Answerer
 from generation.artifact import BUNDLED_DECODER
 from generation.decoder import Decoder
-from generation.evaluation import evaluate_answers, gold_source, read_records
+from generation.evaluation import evaluate_answers
+from generation.questions import gold_source, read_records
 from generation.reader import GroundedReader
 from generation.sampling import SamplingSettings
 from generation.types import Answer, AnswerStatus, Source

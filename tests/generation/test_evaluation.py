@@ -7,7 +7,8 @@ import pytest
 
 from embeddings.errors import InvalidInput
 from generation.answering import Answerer, AnswerEvent
-from generation.evaluation import Record, evaluate_answers, gold_source, read_records
+from generation.evaluation import evaluate_answers
+from generation.questions import Record, gold_source, read_records
 from generation.types import Answer, AnswerSentence, AnswerStatus, Citation
 from tests.generation.word_reader import WordReader
 
@@ -26,20 +27,30 @@ def test_the_figures_are_those_worked_out_by_hand() -> None:
     figures = evaluate_answers(
         RECORDS, Answerer(WordReader(), refuse_below=0.5), lambda r: [gold_source(r)], progress=done.append
     )
-    seconds = figures.pop("seconds_per_answer")
+    seconds, p50, p95 = (figures.pop(name) for name in ("seconds_per_answer", "ms_p50", "ms_p95"))
     assert isinstance(seconds, float)
     assert seconds > 0
+    assert 0 < p50 <= p95  # type: ignore[operator]
     assert done == [1, 2, 3, 4, 5]
     assert figures == pytest.approx(
         {
             "em": 2 / 5,
             "f1": (1 + 2 / 3 + 0 + 1 + 0) / 5,
+            "rouge_l": (1 + 2 / 3 + 0 + 1 + 0) / 5,
             "answerable_em": 1 / 3,
             "answerable_f1": (1 + 2 / 3) / 3,
             "answerable_f1_unrefused": (1 + 2 / 3 + 1) / 3,
+            "answerable_rouge_l_unrefused": (1 + 2 / 3 + 1) / 3,
+            "answerable_held_unrefused": 1.0,
             "refusal_precision": 1 / 2,
             "refusal_recall": 1 / 2,
             "auroc": (1.0 + 0.5 + 1.0 + 0.5 + 0.5 + 0.0) / 6,
+            # Refusal off, 0.9: two right and one wrong; 0.1: one of each.
+            "right_auroc": (1 + 1 + 0.5 + 0.5 + 0.5 + 0) / 6,
+            "ece": (3 * (0.9 - 2 / 3) + 2 * (0.5 - 0.1)) / 5,
+            # Refusing everything gives 2 / 5, nothing (1 + 2 / 3 + 1) / 5.
+            "best_threshold": 0.0,
+            "best_threshold_f1": (1 + 2 / 3 + 1) / 5,
             "verified_quotes": 1.0,
             "n": 5,
             "n_answerable": 3,
@@ -146,3 +157,29 @@ def test_records_of_every_language_are_read(data_dir: Path) -> None:
         records = read_records(data_dir / f"{name}.jsonl.gz", 20)
         assert len(records) == 20
         assert all(record.question and record.context for record in records)
+
+
+def test_passages_may_be_left_out_only_where_they_are_searched(tmp_path: Path) -> None:
+    bare = {"id": "1", "question": "Q?", "answers": [{"text": "C"}]}
+    path = write(tmp_path / "qa.jsonl", bare)
+    assert read_records(path, passages=False) == [Record("1", "Q?", "", None, ("C",))]
+    with pytest.raises(InvalidInput, match="line 1: no context"):
+        read_records(path)
+
+
+def test_free_answers_are_measured_like_any_other(tmp_path: Path) -> None:
+    free = LINE | {
+        "question": "How long: lasted",
+        "context": WAR,
+        "answers": [{"text": "seven years", "answer_start": -1}],
+    }
+    records = read_records(write(tmp_path / "qa.jsonl", free))
+    figures = evaluate_answers(records, Answerer(WordReader(), refuse_below=0.5), lambda r: [gold_source(r)])
+    assert figures["answerable_rouge_l_unrefused"] == pytest.approx(1 / 2)
+    assert figures["n_answerable"] == 1
+
+
+def test_answers_without_a_confidence_have_no_figures_of_it() -> None:
+    figures = evaluate_answers(RECORDS, Answerer(None, refuse_below=0.5), lambda r: [gold_source(r)])
+    assert figures["ece"] is None
+    assert figures["best_threshold"] is None

@@ -1,7 +1,7 @@
 import numpy as np
 from tokenizers import Tokenizer
 
-from generation.grounding import SpanCursor, answer_probability, mask_except, open_cursor, passage_runs
+from generation.grounding import SpanCursor, answer_logit, mask_except, open_cursor, passage_runs
 from generation.prompt import Prompt, build_prompt, encode_texts
 from tests.training.decoder_fixtures import TINY_LAYOUT, tiny_tokenizer
 
@@ -76,10 +76,18 @@ def test_masked_tokens_have_no_probability() -> None:
     assert np.isfinite(masked).tolist() == [False, True, False, True, False]
 
 
-def test_answer_probability_weighs_the_markers_against_the_refusal() -> None:
+def test_answer_logit_weighs_the_markers_against_the_refusal() -> None:
     probabilities = np.full(20, 1e-9, dtype=np.float32)
     probabilities[TINY_LAYOUT.refuse] = 0.2
     probabilities[list(TINY_LAYOUT.passage_tokens[:3])] = (0.1, 0.2, 0.4)
     log_probs = np.log(probabilities)
-    assert np.isclose(answer_probability(log_probs, TINY_LAYOUT, 2), 0.3 / 0.5)  # no third passage
-    assert np.isclose(answer_probability(log_probs, TINY_LAYOUT, 3), 0.7 / 0.9)
+    assert np.isclose(answer_logit(log_probs, TINY_LAYOUT, 2), np.log(0.3 / 0.2))  # no third passage
+    assert np.isclose(answer_logit(log_probs, TINY_LAYOUT, 3), np.log(0.7 / 0.2))
+
+
+def test_what_follows_is_read_at_the_likeliest_place() -> None:
+    cursor, prompt = _cursor("the king found gold . the queen")
+    copy_probs = np.full(len(prompt), 0.01, dtype=np.float32)
+    copy_probs[cursor.passage.tokens.first + 5] = 0.5
+    cursor = cursor.advance(TOKENIZER.token_to_id("the"), copy_probs)
+    assert cursor.following(3) == (TOKENIZER.token_to_id("queen"),)

@@ -1,12 +1,15 @@
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embeddings.errors import InvalidInput
+from generation.confidence import ConfidenceModel
 from generation.decoder import Decoder
+from generation.prompt import AnswerStyle, build_prompt, encode_texts
 from generation.reader import GroundedReader
 from generation.sampling import SamplingSettings
 from generation.types import Passage, Reading
@@ -34,8 +37,9 @@ def _read(
     texts: Sequence[str] = TEXTS,
     sampling: SamplingSettings = GREEDY,
     refuse_below: float | None = None,
+    style: AnswerStyle | None = None,
 ) -> tuple[list[str], Reading]:
-    *pieces, reading = reader.read(
+    *pieces, reading = reader.styled(style).read(
         "who was king", _passages(texts), sampling, refuse_below=refuse_below, cancelled=lambda: False
     )
     assert isinstance(reading, Reading)
@@ -102,6 +106,90 @@ def test_stop_sequence_ends_the_answer_and_is_no_part_of_it(reader: GroundedRead
     assert reading.finish_reason == "stop"
     assert reading.text == whole.text[: whole.text.index(stop)].rstrip()
     assert stop not in "".join(pieces)
+
+
+def test_stop_sequence_cuts_a_searched_answer_too(reader: GroundedReader) -> None:
+    _, whole = _read(reader, style="sentences")
+    stop = whole.text.split()[1]
+    pieces, reading = _read(reader, sampling=SamplingSettings(max_tokens=8, stop=(stop,)), style="sentences")
+    assert (reading.text, reading.finish_reason) == (whole.text[: whole.text.index(stop)].rstrip(), "stop")
+    assert "".join(pieces) == reading.text == TEXTS[reading.passage_number - 1][reading.start : reading.end]  # type: ignore[operator]
+
+
+def test_style_goes_by_the_question_unless_it_is_given(reader: GroundedReader) -> None:
+    def read(question: str, style: AnswerStyle | None) -> Reading:
+        *_, reading = reader.styled(style).read(
+            question, _passages(TEXTS), GREEDY, refuse_below=None, cancelled=lambda: False
+        )
+        assert isinstance(reading, Reading)
+        return reading
+
+    assert read("how was the castle built", None) == read("how was the castle built", "sentences")
+    assert read("who was king", None) == read("who was king", "span")
+    sentences = read("who was king", "sentences")
+    assert sentences.text in TEXTS
+    assert sentences.signals is not None
+    assert sentences.signals.sentences == 1.0
+
+
+def test_signals_tell_what_the_answer_was_weighed_by(reader: GroundedReader, decoder: Decoder) -> None:
+    _, reading = _read(reader)
+    signals = reading.signals
+    assert signals is not None
+    assert reading.passage_number is not None
+    question, *passages = encode_texts(decoder.tokenizer, ["who was king", *TEXTS])
+    state = decoder.start(build_prompt(decoder.spec.layout, question, passages))
+    layout = decoder.spec.layout
+    odds = np.exp(signals.answer_logit)
+    markers = np.exp(state.log_probs[list(layout.passage_tokens[:3])]).sum()
+    assert odds == pytest.approx(markers / np.exp(state.log_probs[layout.refuse]), rel=1e-3)
+    answer = decoder.tokenizer.encode(reading.text, add_special_tokens=False).ids
+    for token in (layout.passage_tokens[reading.passage_number - 1], *answer, layout.end):
+        state = decoder.advance(state, token)
+    verdict = float(state.log_probs[layout.accept] - state.log_probs[layout.refuse])
+    assert signals.verdict_logit == pytest.approx(verdict, abs=1e-3)
+    assert (signals.tokens, signals.passages, signals.sentences) == (len(answer), 3.0, 0.0)
+    assert signals.log_likelihood < 0 <= signals.margin
+
+
+def test_confidence_of_the_manifest_decides(decoder: Decoder) -> None:
+    model = ConfidenceModel({"tokens": 1.0, "passages": 2.0}, -3.0)
+    spec = msgspec.structs.replace(decoder.spec, confidence=model)
+    calibrated = Decoder(decoder._session, spec, decoder.tokenizer, decoder.model_id)
+    _, plain = _read(GroundedReader(decoder))
+    _, reading = _read(GroundedReader(calibrated))
+    assert reading.signals is not None
+    assert reading.signals == plain.signals
+    expected = 1 / (1 + np.exp(-(reading.signals.tokens + 2 * 3 - 3)))
+    assert reading.answer_probability == pytest.approx(expected)
+    assert plain.answer_probability == pytest.approx(1 / (1 + np.exp(-reading.signals.answer_logit)))
+    _, withheld = _read(GroundedReader(calibrated), refuse_below=expected + 1e-6)
+    _, told = _read(GroundedReader(calibrated), refuse_below=expected - 1e-6)
+    assert (withheld.finish_reason, told.text) == ("refused", reading.text)
+
+
+@pytest.mark.parametrize("style", ["span", "sentences"])
+@pytest.mark.parametrize("sampling", [GREEDY, SamplingSettings(temperature=1.0, seed=1)])
+def test_cancelling_between_any_two_passes_ends_the_reading(
+    reader: GroundedReader, style: AnswerStyle, sampling: SamplingSettings
+) -> None:
+    steps: list[str | Reading] = []
+    asked = 0
+    while not steps:
+        asked += 1
+        calls = iter([False] * asked)
+        steps = list(
+            reader.styled(style).read(
+                "who",
+                _passages(TEXTS),
+                sampling,
+                refuse_below=None,
+                cancelled=lambda calls=calls: next(calls, True),  # type: ignore[misc]
+            )
+        )
+        assert asked < 100
+    assert asked > 3
+    assert isinstance(steps[-1], Reading)
 
 
 def test_cancelled_reading_ends_without_a_result(reader: GroundedReader) -> None:

@@ -23,7 +23,11 @@ TINY_LAYOUT = PromptLayout(
     start=101,
     separator=102,
     begin=10,
+    begin_sentences=12,
+    begin_question=13,
+    ask=14,
     refuse=11,
+    accept=15,
     passage_tokens=(1, 2, 3, 4),
     answer_position=80,
     max_question_tokens=16,
@@ -52,7 +56,7 @@ def tiny_decoder() -> CopyDecoder:
 
 def write_tiny_artifact(model: CopyDecoder, folder: Path) -> Path:
     """Export `model` with the tiny tokenizer and layout."""
-    export_graph(model, len(TINY_LAYOUT.passage_tokens), folder / WEIGHTS)
+    export_graph(model, folder / WEIGHTS)
     tiny_tokenizer().save(str(folder / TOKENIZER))
     describe(folder, model.shape, "fp32", {}, TINY_LAYOUT)
     return folder

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,10 +18,9 @@ def _examples() -> list[Example]:
         QaRecord("Who found silver in the north?", CONTEXT, "g", ((21, 30),)),
         QaRecord("Who built Rome?", CONTEXT, "g", ()),
     ]
-    builder = ExampleBuilder(
-        tiny_tokenizer(), TINY_LAYOUT, records, MixSettings(many_passages=0.0, absent=0.0)
-    )
-    return list(builder.epoch(records, random.Random(0)))
+    builder = ExampleBuilder(tiny_tokenizer(), TINY_LAYOUT, records)
+    mix, rng = MixSettings(many_passages=0.0, absent=0.0), random.Random(0)
+    return [example for record in records if (example := builder.build(record, mix, rng))]
 
 
 def test_padding_changes_no_loss() -> None:
@@ -69,3 +69,14 @@ def test_a_few_steps_teach_a_tiny_decoder_its_examples() -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.1 < first
+
+
+def test_what_counts_for_less_moves_the_mean_less() -> None:
+    torch.manual_seed(0)
+    model = tiny_decoder()
+    first, _, last = _examples()
+    alone = [copy_loss(model, collate([example], TINY_LAYOUT)).item() for example in (first, last)]
+    light = replace(first, weight=0.1)
+    together = copy_loss(model, collate([light, last], TINY_LAYOUT)).item()
+    weights = [0.1 * len(first.targets), len(last.targets)]
+    assert together == pytest.approx((alone[0] * weights[0] + alone[1] * weights[1]) / sum(weights), rel=1e-4)

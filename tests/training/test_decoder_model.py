@@ -25,10 +25,20 @@ def test_mask_of_later_tokens_is_the_lower_part_of_the_whole() -> None:
     assert torch.equal(attention_mask(segments[:, 3:], segments, 3), whole[:, :, 3:])
 
 
+def test_branches_see_the_trunk_and_themselves() -> None:
+    branches = [ANSWER_SEGMENT + 1, ANSWER_SEGMENT + 2, ANSWER_SEGMENT + 1]
+    segments = torch.tensor([[0, 1, ANSWER_SEGMENT, *branches]])
+    seen = attention_mask(segments, segments, 0)[0, 0].int().tolist()
+    assert seen[2] == [1, 1, 1, 0, 0, 0]
+    assert seen[3] == [1, 1, 1, 1, 0, 0]
+    assert seen[4] == [1, 1, 1, 0, 1, 0]
+    assert seen[5] == [1, 1, 1, 1, 0, 1]
+
+
 def test_copy_context_marks_places_after_the_same_words() -> None:
     tokens = torch.tensor([[1, 2001, 2002, 2003, 2002, 10, 2001, 2002]])
     segments = torch.tensor([[1, 1, 1, 1, 1, ANSWER_SEGMENT, ANSWER_SEGMENT, ANSWER_SEGMENT]])
-    context = copy_context(tokens, segments, torch.tensor([[7]]), torch.tensor([[1]]))
+    context = copy_context(tokens, segments, torch.tensor([[7]]), torch.tensor([[2001]]), torch.tensor([[1]]))
     assert context.bigram[0, 0].nonzero().flatten().tolist() == [3, 5]
     assert context.trigram[0, 0].nonzero().flatten().tolist() == [3]
     assert context.copyable[0].tolist() == [True] * 5 + [False] * 3
@@ -50,17 +60,21 @@ def test_reading_token_by_token_equals_reading_at_once() -> None:
     torch.manual_seed(0)
     model = tiny_decoder()
     prompt = random_prompt(TINY_LAYOUT, model.shape.vocabulary, np.random.default_rng(3))
-    cached = CachedDecoder(model, len(TINY_LAYOUT.passage_tokens)).eval()
+    cached = CachedDecoder(model).eval()
     answer = [TINY_LAYOUT.passage_tokens[1], 1001, 1005]
     rows = [torch.from_numpy(row[None]) for row in (prompt.token_ids, prompt.positions, prompt.segments)]
     with torch.no_grad():
-        log_probs, _, *state = cached(*rows, torch.tensor([[len(prompt) - 1]]), empty_state(model.shape, 1))
+        nothing = torch.tensor([[0]])
+        last = torch.tensor([[len(prompt) - 1]])
+        log_probs, _, *state = cached(*rows, last, nothing, nothing, empty_state(model.shape, 1))
         for index, token in enumerate(answer):
             expected = torch_log_probs(model, TINY_LAYOUT, prompt, answer[:index])
             np.testing.assert_allclose(log_probs[0, 0].numpy(), expected, atol=1e-5)
             position = torch.tensor([[TINY_LAYOUT.answer_position + 1 + index]])
             segment = torch.tensor([[ANSWER_SEGMENT]])
-            step = (torch.tensor([[token]]), position, segment, torch.tensor([[0]]), state)
+            before = torch.tensor([[int(prompt.token_ids[-1]) if index == 0 else answer[index - 1]]])
+            named = torch.tensor([[answer[0]]])
+            step = (torch.tensor([[token]]), position, segment, nothing, before, named, state)
             log_probs, _, *state = cached(*step)
 
 
