@@ -19,7 +19,7 @@ from generation.metrics import (
     rouge_l,
 )
 from generation.questions import Record
-from generation.sampling import SamplingSettings
+from generation.sampling import ANSWER_TOKENS, SamplingSettings
 from generation.threshold import ScoredAnswer, best_f1_point, threshold_curve
 from generation.types import Answer, AnswerStatus, Citation, Source
 
@@ -74,7 +74,11 @@ def evaluate_answers(
         raise InvalidInput("there is no question to answer", found="0 records", expected="at least one")
     outcomes = []
     for done, record in enumerate(records, start=1):
-        outcomes.append(answer_record(record, answerer, find_sources(record), sampling or SamplingSettings()))
+        outcomes.append(
+            answer_record(
+                record, answerer, find_sources(record), sampling or SamplingSettings(max_tokens=ANSWER_TOKENS)
+            )
+        )
         if progress is not None:
             progress(done)
     return summarize(outcomes)

@@ -12,6 +12,7 @@ MAX_STOP_SEQUENCES = 16
 MAX_LOGPROBS = 20
 MAX_LOGIT_BIASES = 1024
 MAX_CHOICES = 64
+ANSWER_TOKENS = 160  # of an answer from passages, by default: room for three sentences
 _FILTERS = ("top_k", "top_p", "min_p", "typical_p")
 
 
@@ -39,7 +40,7 @@ class SamplingSettings:
     top_k: int = 0
     top_p: float = 1.0
     seed: int | None = None
-    max_tokens: int = 160
+    max_tokens: int = 64
     stop: tuple[str, ...] = ()
     min_p: float = 0.0
     typical_p: float = 1.0

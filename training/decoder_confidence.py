@@ -26,7 +26,7 @@ from generation.confidence import SIGNAL_NAMES, ConfidenceModel
 from generation.decoder import Decoder, DecoderSpec
 from generation.metrics import auroc, calibration_error, f1_score, holds_answer
 from generation.reader import GroundedReader
-from generation.sampling import SamplingSettings
+from generation.sampling import ANSWER_TOKENS, SamplingSettings
 from generation.threshold import ScoredAnswer, best_f1_point, threshold_curve
 from generation.types import Passage, Reader, Reading
 from training.confidence_selection import Judged, rescale, select_signals, weigh
@@ -76,7 +76,11 @@ def judge(reader: Reader, asked: Asked) -> Judged | None:
     passages = [Passage(number, text) for number, text in enumerate(texts, start=1)]
     try:
         *_, reading = reader.read(
-            record.question, passages, SamplingSettings(), refuse_below=None, cancelled=lambda: False
+            record.question,
+            passages,
+            SamplingSettings(max_tokens=ANSWER_TOKENS),
+            refuse_below=None,
+            cancelled=lambda: False,
         )
     except InvalidInput:
         return None

@@ -15,7 +15,7 @@ from embeddings.errors import FootnoteError, InvalidInput
 from generation.answering import Answerer
 from generation.evaluation import answer_record
 from generation.questions import Record, gold_source, read_records
-from generation.sampling import SamplingSettings
+from generation.sampling import ANSWER_TOKENS, SamplingSettings
 from generation.threshold import (
     ScoredAnswer,
     ThresholdPoint,
@@ -164,7 +164,7 @@ def _answer_all(
     """As many at a time as the decoder takes."""
 
     def answer(record: Record, passages: Sequence[Source]) -> ScoredAnswer | None:
-        return answer_record(record, answerer, passages, SamplingSettings()).scored
+        return answer_record(record, answerer, passages, SamplingSettings(max_tokens=ANSWER_TOKENS)).scored
 
     with ThreadPoolExecutor(at_once, thread_name_prefix="calibrate") as threads:
         try:

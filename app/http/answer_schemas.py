@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from app.http.search_schemas import DocumentId, End, Filter, HitReply, SearchReply, Start, Version
 from app.services.types import AnswerEvent, AnswerInput, AnswerOutput, SearchOutput
-from generation.sampling import SamplingSettings
+from generation.sampling import ANSWER_TOKENS, SamplingSettings
 from generation.types import AnswerStatus, Citation, CitationFound, MessageDelta, PromptReport
 from retrieval.types import SearchMode
 
@@ -23,7 +23,7 @@ class AnswerRequest(Struct, frozen=True, forbid_unknown_fields=True):
     top_k: Annotated[int, Meta(description="Sample among the k most probable tokens; 0 is off")] = 0
     top_p: Annotated[float, Meta(description="Sample among tokens of this total probability; 1 is off")] = 1.0
     seed: Annotated[int | None, Meta(description="Seed of this request's own random generator")] = None
-    max_tokens: Annotated[int, Meta(description="Longest answer, in the decoder's tokens")] = 160
+    max_tokens: Annotated[int, Meta(description="Longest answer, in the decoder's tokens")] = ANSWER_TOKENS
     stop: Annotated[list[str] | None, Meta(description="Texts that end the answer")] = None
     explain: Annotated[bool, Meta(description="Give every score and rank that led to a hit")] = False
     rerank: Annotated[

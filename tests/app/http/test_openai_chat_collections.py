@@ -108,7 +108,7 @@ async def test_stream_tells_the_same_answer_and_its_annotations_at_the_end(opena
     assert extension(cited)["answer"] == text
     assert end.choices[0].finish_reason == "stop"
     assert usage.usage == whole.usage
-    assert len(texts) > 2
+    assert len(texts) >= 2  # the bundled decoder tells a span once it is sure of it
 
 
 async def test_clients_own_gatherer_keeps_the_annotations(openai: AsyncOpenAI) -> None:
