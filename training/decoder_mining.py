@@ -9,7 +9,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,34 +37,48 @@ def with_plausible_answers(records: Sequence[QaRecord], weights: Path, cache: Pa
         cache.write_text(json.dumps(_mine(unanswerable, weights)))
     found = json.loads(cache.read_text())
     return [
-        replace(record, plausible=tuple(found[key])) if (key := _key(record)) in found else record
+        replace(record, plausible=tuple(found[key])) if (key := record_key(record)) in found else record
         for record in records
     ]
 
 
 def _mine(records: Sequence[QaRecord], weights: Path) -> dict[str, tuple[int, int]]:
+    with exported(weights) as folder:
+        reader = spans_reader(folder, torch.get_num_threads())
+        readings = {record_key(r): likeliest_span(reader, r.question, r.context) for r in records}
+    return {key: (reading.start, reading.end) for key, reading in readings.items()}
+
+
+@contextmanager
+def exported(weights: Path) -> Iterator[Path]:
+    """A folder with the fp32 artifact of a stage's weights."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch), load_model(weights)
         shutil.copyfile(minilm_directory() / TOKENIZER, folder / TOKENIZER)
         export_graph(model, folder / WEIGHTS)
         describe(folder, model.shape, "fp32", {})
-        reader = GroundedReader(Decoder.load(folder, torch.get_num_threads()), style="span")
-        return {_key(record): _would_answer(reader, record) for record in records}
+        yield folder
 
 
-def _would_answer(reader: GroundedReader, record: QaRecord) -> tuple[int, int]:
-    passages = [Passage(1, record.context)]
+def spans_reader(folder: Path, threads: int) -> GroundedReader:
+    """A reader that answers with spans."""
+    return GroundedReader(Decoder.load(folder, threads), style="span")
+
+
+def likeliest_span(reader: GroundedReader, question: str, context: str) -> Reading:
+    """What the reader would answer from one passage if it could not refuse."""
     *_, reading = reader.read(
-        record.question,
-        passages,
+        question,
+        [Passage(1, context)],
         SamplingSettings(),
         refuse_below=None,
         cancelled=lambda: False,
     )
     if not isinstance(reading, Reading):
         raise TypeError(f"a reader's last step is {type(reading).__name__}, expected Reading")
-    return reading.start, reading.end
+    return reading
 
 
-def _key(record: QaRecord) -> str:
+def record_key(record: QaRecord) -> str:
+    """Tells records apart in a cache."""
     return hashlib.sha256(f"{record.question}\n{record.context}".encode()).hexdigest()[:16]

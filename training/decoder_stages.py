@@ -7,11 +7,13 @@ from pathlib import Path
 from training.decoder_alterations import altered_questions
 from training.decoder_data import MixSettings, QaRecord, load_records
 from training.decoder_mining import with_plausible_answers
+from training.decoder_pairs import with_found_spans
 from training.decoder_recipe import SPAN_FILES, existing, held_out
-from training.decoder_sentences import sentence_records
+from training.decoder_sentences import sentence_records, squad_pair_records
 from training.decoder_spans import raw_texts, recurring_span_records
 
 FIRST_STAGE = "spans"
+PAIRING_STAGE = "refine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class TrainingSets:
         """Questions that whole sentences answer."""
         return self._once("sentences", lambda: sentence_records(self.data))
 
+    def pairs(self) -> list[QaRecord]:
+        """SQuAD's pairs of a question and a sentence, with the span that the third stage's decoder finds."""
+        weights, cache = self.checkpoints / f"{PAIRING_STAGE}.pt", self.checkpoints / "pairs.json"
+        return self._once("pairs", lambda: with_found_spans(squad_pair_records(self.data), weights, cache))
+
     def altered(self) -> list[QaRecord]:
         """Answerable questions changed until they have no answer."""
         return self._once("altered", self._alter)
@@ -94,10 +101,23 @@ class TrainingSets:
 _PLAIN = MixSettings(many_passages=0.15)
 _ANSWER = MixSettings(asked=0.12)
 _ASK = MixSettings(asked=1.0)
+# Late: questions to write count for more once answers are found well.
+_PRACTICE = MixSettings(asked=0.15, asked_weight=0.6)
 
 
 _NQ = Source("nq", lambda sets: sets.spans(1), 0.09, _ANSWER, searched=True)
 _FAIRYTALES = Source("fairytales", lambda sets: sets.spans(2), 0.14, _ANSWER, searched=True)
+
+_PRACTISED = (
+    Source("squad", TrainingSets.squad_with_wrong_answers, 0.36, _PRACTICE, searched=True),
+    Source("pairs", TrainingSets.pairs, 0.22, _PRACTICE, searched=True),
+    replace(_NQ, share=0.10),
+    replace(_FAIRYTALES, share=0.08),
+    Source("altered", TrainingSets.altered, 0.09, MixSettings(many_passages=0.1)),
+    Source("sentences", TrainingSets.sentences, 0.08, _PRACTICE),
+    Source("asked", TrainingSets.sentences, 0.04, _ASK),
+    Source("recurring", TrainingSets.recurring, 0.03, _PLAIN),
+)
 
 _MIXED = (
     Source("squad", TrainingSets.squad_with_wrong_answers, 0.47, _ANSWER, searched=True),
@@ -125,7 +145,9 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage("answers", 1700, 2.2e-4, 5e-4, _MIXED),
     # The same once more from a smaller rate: the second stage alone sees each question hardly twice.
-    Stage("refine", 1100, 1.5e-4, 3e-4, _MIXED),
+    Stage(PAIRING_STAGE, 1100, 1.5e-4, 3e-4, _MIXED),
+    # Twice the questions, from three times the articles, once the decoder can say where their answers are.
+    Stage("practice", 3000, 2e-4, 4e-4, _PRACTISED),
 )
 
 # The weights that are shipped: the mean of two stages' ones is better than either on both development sets
