@@ -10,9 +10,11 @@ from litestar.di import Provide
 
 from app.http.access import AccessGuard, reject_unknown_parameters
 from app.http.answers import AnswerController
+from app.http.classify import ClassifyController
 from app.http.cohere_rerank import CohereRerankController
 from app.http.collections import CollectionController
 from app.http.documents import DocumentController
+from app.http.feedback import FeedbackAdminController, FeedbackController
 from app.http.health import HealthController
 from app.http.idempotency import KeyedWrites
 from app.http.jobs import IngestJobController, JobController, SnapshotJobController
@@ -30,6 +32,7 @@ from app.http.search import SearchController
 from app.http.tei_embed import TEIController
 from app.http.tei_info import TEIInfoController
 from app.http.tei_rerank import TEIRerankController
+from app.http.training import TrainingController
 from app.resources import open_resources
 from app.settings import Settings, load_settings
 
@@ -62,13 +65,14 @@ def create_app(
 
 
 def _api() -> Router:
-    own = [CollectionController, DocumentController, SearchController, AnswerController]
+    own = [CollectionController, DocumentController, SearchController, AnswerController, ClassifyController]
     jobs = [JobController, IngestJobController, SnapshotJobController]
     releases = [ReleaseController, GoldenController]
+    training = [TrainingController, FeedbackController, FeedbackAdminController]
     openai = [EmbeddingController, ModelController, ChatController, CompletionController]
     return Router(
         "/v1",
-        route_handlers=[*own, *jobs, *releases, *openai],
+        route_handlers=[*own, *jobs, *releases, *training, *openai],
         guards=[reject_unknown_parameters],
         dependencies={"keyed": Provide(KeyedWrites().provide)},
     )

@@ -22,15 +22,18 @@ from app.indexes import Indexes
 from app.jobs.service import JobService
 from app.services.answers import AnswerService
 from app.services.chat import ChatService
+from app.services.classification import ClassificationService
 from app.services.collections import CollectionService
 from app.services.documents import DocumentService
 from app.services.encoding import Encoding, TextEncoder
+from app.services.feedback import FeedbackService
 from app.services.ingest import Ingest
 from app.services.keys import KeyService
 from app.services.reclaiming import Reclaimer
 from app.services.releases import ReleaseService
 from app.services.reranking import Reranking, TextReranker
 from app.services.search import SearchService
+from app.services.training import TrainingService
 from app.settings import Settings
 from embeddings.errors import InvalidInput
 from embeddings.reranker import Reranker
@@ -84,6 +87,9 @@ class Resources:
     releases: ReleaseService
     reclaimer: Reclaimer
     jobs: JobService
+    classification: ClassificationService
+    feedback: FeedbackService
+    training: TrainingService
 
     @property
     def encoding(self) -> Encoding:
@@ -126,6 +132,7 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
         await to_thread.run_sync(resources.builder.close)
         await resources.indexes.close()
         await to_thread.run_sync(resources.encoders.close)
+        await to_thread.run_sync(resources.classification.close)
         await to_thread.run_sync(resources.answers.close)
         if models is None and loaded.engine is not None:  # those that were given are still its owner's
             await to_thread.run_sync(loaded.engine.close)
@@ -188,6 +195,9 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         releases=ReleaseService(database, encoders, indexes),
         reclaimer=Reclaimer(database),
         jobs=JobService(database, settings),
+        classification=ClassificationService(settings, encoders.default.encoding, models.load_encoder),
+        feedback=FeedbackService(database, settings),
+        training=TrainingService(database, settings),
     )
 
 

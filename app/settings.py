@@ -68,11 +68,20 @@ class Settings:
     busy_timeout_s: int = _number(10, 0, 3600)
     # Worker processes that `footnote serve` keeps running: one, or none.
     workers: int = _number(1, 0, 1)
+    # 0: as many as `threads`.
+    training_threads: int = _number(0, 0, 256)
+    # MiB. 0: half of what the machine has.
+    training_memory_mb: int = _number(0, 0, 10_000_000)
 
     @property
     def database(self) -> Path:
         """The SQLite file."""
         return self.home / "footnote.db"
+
+    @property
+    def threads_for_training(self) -> int:
+        """How many threads a training may have."""
+        return self.training_threads or self.threads
 
 
 def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.causal_blueprint import Floats, Linear
 from training.causal_writing import MICROSOFT, GraphWriter
-from training.encoder_quantisation import quantise_columns
+from training.static_quantisation import quantise_columns
 
 Integers = NDArray[np.uint8]
 # Of a block of zeros: the kernels subtract what they added for zero points, rounded in units of the scale.

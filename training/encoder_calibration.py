@@ -6,8 +6,8 @@ import numpy as np
 
 from embeddings.batching import token_budget_batches
 from embeddings.encoder import Encoder
-from training.encoder_quantisation import Feed
 from training.parity_texts import BUILT_IN
+from training.static_quantisation import Feed
 
 _BATCH_TOKENS = 1_024
 # Of the caller's, besides the built-in ones.

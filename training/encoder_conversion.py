@@ -35,10 +35,10 @@ from training.encoder_parity import (
     compare_int8,
     require_parity,
 )
-from training.encoder_quantisation import quantise_encoder
 from training.encoder_source import EncoderSource, read_source
 from training.minilm import MINILM_SHA256, minilm_directory
 from training.parity_texts import ParityTexts, parity_texts
+from training.static_quantisation import quantise_static
 
 Precision = Literal["fp32", "int8"]
 Announce = Callable[[str], None]
@@ -149,7 +149,7 @@ class _Run:
         self._watcher.announce(
             f"quantising, with scales from {sum(len(each['input_ids']) for each in feeds)} texts"
         )
-        quantise_encoder(exported / WEIGHTS, directory / WEIGHTS, feeds)
+        quantise_static(exported / WEIGHTS, directory / WEIGHTS, feeds)
         self._describe(directory, "int8", {})
         encoder = Encoder.load(directory, torch.get_num_threads())
         self._watcher.announce("comparing int8 with fp32")

@@ -18,8 +18,7 @@ from torch.export import Dim
 from torch.onnx import ONNXProgram
 
 from training.fused_attention import FUSED_ATTENTION, FUSED_MODEL_TYPES, OPSET
-from training.graph_rewrites import drop_identity_reshapes
-from training.quantisation import strip_metadata
+from training.graph_rewrites import drop_identity_reshapes, strip_metadata
 
 WEIGHTS_DATA = "model.onnx.data"
 # A protobuf message ends at 2 GiB; the nodes need a little of it.

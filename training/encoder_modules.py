@@ -20,9 +20,12 @@ from sentence_transformers.sentence_transformer.modules import (
 from torch import Tensor, nn
 
 from embeddings.errors import ModelDamaged
+from training.siamese.layer_mixing import LayerMix
 
 _SENTENCE = "sentence_embedding"
-_MODULES = "Transformer, WeightedLayerPooling, Pooling, then any of Dense, LayerNorm, Normalize, Dropout"
+_MODULES = (
+    "Transformer, WeightedLayerPooling or LayerMix, Pooling, then any of Dense, LayerNorm, Normalize, Dropout"
+)
 Pool = Callable[[Tensor, Tensor], Tensor]  # states (B, S, D) and mask (B, S) to (B, D)
 
 
@@ -143,7 +146,7 @@ def assemble(modules: Sequence[nn.Module], has_prompts: bool) -> Assembly:
     """
     rest = list(modules)
     transformer = _take(rest, Transformer, modules)
-    layers = rest.pop(0) if rest and isinstance(rest[0], WeightedLayerPooling) else None
+    layers = rest.pop(0) if rest and isinstance(rest[0], (WeightedLayerPooling, LayerMix)) else None
     pooling = _take(rest, Pooling, modules)
     _check_settings(transformer, pooling, has_prompts)
     while rest and isinstance(rest[-1], (Normalize, Dropout)):
@@ -174,11 +177,14 @@ def _check_settings(transformer: Any, pooling: Any, has_prompts: bool) -> None:
 
 
 def _layer_weights(layers: Any, transformer: Any) -> tuple[float, ...]:
-    """One weight a layer that sum to 1, embeddings first; none: the module has no effect.
+    """One weight a layer, embeddings first; none: the module has no effect.
 
     sentence-transformers divides by the plain sum, not by a softmax's, and passes the last layer on when the
     transformer does not give all of them.
     """
+    if isinstance(layers, LayerMix):
+        mixed: list[float] = layers.weights().detach().tolist()
+        return tuple(mixed)
     if not transformer.config.output_hidden_states:
         return ()
     weights: list[float] = layers.layer_weights.detach().tolist()

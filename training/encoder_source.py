@@ -18,6 +18,7 @@ from embeddings.errors import InvalidInput, ModelDamaged
 from embeddings.tokens import ROLES
 from training.encoder_modules import SentenceEncoder, assemble
 from training.encoder_tokenizer import fast_tokenizer, token_limit
+from training.siamese.layer_mixing import open_encoder
 
 MODEL_TYPES = frozenset(
     {
@@ -112,7 +113,7 @@ def _open(folder: Path) -> SentenceTransformer:
     # Attention that can be exported: not every architecture's default can.
     model = {"attn_implementation": "eager", "dtype": torch.float32}
     try:
-        return SentenceTransformer(str(folder), device="cpu", model_kwargs=model, local_files_only=True)
+        return open_encoder(folder, model_kwargs=model)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError) as error:
         raise _refused(folder, _first_line(error), "a model that sentence-transformers can open") from error
 

@@ -53,3 +53,16 @@ def _drop_unread(model: ModelProto) -> None:
     for position in range(len(graph.initializer) - 1, -1, -1):
         if graph.initializer[position].name not in read:
             del graph.initializer[position]
+
+
+def strip_metadata(model: ModelProto) -> None:
+    """Remove what running the graph does not need.
+
+    torch's exporter notes for each node the stack that made it, with the paths of this machine; without the
+    notes the same weights give the same file everywhere.
+    """
+    graph = model.graph
+    del graph.value_info[:]
+    for noted in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        del noted.metadata_props[:]
+        noted.doc_string = ""

@@ -24,7 +24,6 @@ from training.encoder_export import WEIGHTS_DATA, export_fp32
 from training.encoder_folder import appearing_whole, check_output
 from training.encoder_golden import GOLDEN_TEXTS
 from training.encoder_origin import Provenance
-from training.encoder_quantisation import Feed, quantise_encoder
 from training.parity_texts import ParityTexts
 from training.reranker_card import CARD, reranker_card
 from training.reranker_parity import (
@@ -38,6 +37,7 @@ from training.reranker_parity import (
     require_parity,
 )
 from training.reranker_source import RerankerSource
+from training.static_quantisation import Feed, quantise_static
 
 OUTPUT = "relevance"
 # Pairs with the passages after those that parity is measured on.
@@ -118,7 +118,7 @@ class _Run:
         self._watcher.announce(
             f"quantising, with scales from {sum(len(each['input_ids']) for each in feeds)} pairs"
         )
-        quantise_encoder(exported / WEIGHTS, directory / WEIGHTS, feeds)
+        quantise_static(exported / WEIGHTS, directory / WEIGHTS, feeds)
         reranker = self._load(directory, "int8")
         self._watcher.announce("comparing int8 with fp32")
         for texts in self._conversion.texts:

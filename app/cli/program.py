@@ -5,12 +5,16 @@ import typer
 from app.cli import (
     ask,
     calibrate,
+    classify,
+    cluster,
     collections,
     convert,
     doctor,
     documents,
+    duplicates,
     embed,
     evaluate,
+    feedback,
     golden,
     ingest,
     jobs,
@@ -22,6 +26,7 @@ from app.cli import (
     serve,
     snapshot,
     train,
+    train_encoder,
     tune,
     worker,
 )
@@ -44,12 +49,16 @@ program.command("embed")(embed.embed)
 program.command("reindex")(reindex.reindex)
 program.command("search")(search.search)
 program.command("ask")(ask.ask)
+program.command("classify")(classify.classify)
+program.command("cluster")(cluster.cluster)
+program.command("duplicates")(duplicates.duplicates)
 program.command("tune-fusion")(tune.tune_fusion)
 program.command("calibrate")(calibrate.calibrate)
 program.add_typer(collections.commands, name="collections")
 program.add_typer(documents.commands, name="documents")
 program.add_typer(releases.commands, name="releases")
 program.add_typer(golden.commands, name="golden")
+program.add_typer(feedback.commands, name="feedback")
 program.add_typer(jobs.commands, name="jobs")
 program.add_typer(keys.commands, name="keys")
 models.commands.command("convert")(convert.convert)
@@ -57,6 +66,7 @@ program.add_typer(models.commands, name="models")
 program.command("doctor")(doctor.doctor)
 program.add_typer(snapshot.commands, name="snapshot")
 program.add_typer(evaluate.commands, name="eval")
+train.commands.command("encoder")(train_encoder.train_encoder)
 program.add_typer(train.commands, name="train")
 
 

@@ -22,6 +22,27 @@ def train_decoder(context: typer.Context) -> None:
     raise typer.Exit(run_training("training.decoder_train", decoder_arguments(context.args)))
 
 
+@commands.command("distil", context_settings=_PASS_ON)
+def train_distil(context: typer.Context) -> None:
+    """Make a smaller encoder that gives nearly the vectors of a larger one."""
+    raise typer.Exit(run_training("training.siamese.distillation", context.args))
+
+
+@commands.command("classifier", context_settings=_PASS_ON)
+def train_classifier(context: typer.Context) -> None:
+    """Train a classifier from texts with labels; a few of each label are enough."""
+    raise typer.Exit(run_training("training.siamese.classification", classifier_arguments(context.args)))
+
+
+def classifier_arguments(given: Sequence[str]) -> list[str]:
+    """The options as given, and the folder of models under FOOTNOTE_HOME when none was named."""
+    if any(option.partition("=")[0] in ("--models", "--help", "-h") for option in given):
+        return list(given)
+    from app.settings import load_settings
+
+    return [*given, "--models", str(load_settings().home / "models")]
+
+
 def decoder_arguments(given: Sequence[str]) -> list[str]:
     """The options as given, and a folder for checkpoints under FOOTNOTE_HOME when none was named."""
     if any(option.partition("=")[0] in ("--checkpoints", "--help", "-h") for option in given):

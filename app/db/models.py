@@ -5,7 +5,8 @@
                  ├─ tombstones                        what was deleted, for the indexes that follow
                  ├─ deletions ── deletion_pages       mass deletes that wait to be carried out row by row
                  ├─ releases                          what the collection serves, served and may serve
-                 └─ golden_queries                    questions whose right documents are known
+                 ├─ golden_queries                    questions whose right documents are known
+                 └─ feedback                          what people thought of a document that was found
     jobs ── job_items
     idempotency_keys
     api_keys
@@ -257,6 +258,32 @@ class GoldenQuery(Model):
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     query: Mapped[str]
     document_ids: Mapped[list[str]]
+
+
+class Feedback(Model):
+    """What somebody thought of a document that was found for a query. It goes with the document.
+
+    kind: click, thumbs_up, thumbs_down or accepted; version, start, end: the span that it was about, in code
+    points; start and end None: the document as a whole. release: the number of the one that found it.
+    """
+
+    __tablename__ = "feedback"
+    __table_args__ = (
+        Index("ix_feedback_collection_id", "collection_id", "id"),
+        Index("ix_feedback_document_id", "document_id"),  # so that deleting a document does not read them all
+        NEVER_REUSE_IDS,
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    query: Mapped[str]
+    kind: Mapped[str]
+    version: Mapped[int]
+    start: Mapped[int | None]
+    end: Mapped[int | None]
+    release: Mapped[int]
+    created_at: Mapped[datetime]
 
 
 class IdempotencyKey(Model):

@@ -26,6 +26,8 @@ TAGS = [
     Tag("Documents", "What a collection holds"),
     Tag("Search", "Passages by meaning and by words"),
     Tag("Answer", "Answers with footnotes"),
+    Tag("Training", "A better encoder from documents, examples and feedback"),
+    Tag("Text tasks", "Labels for texts, and how alike texts are"),
     Tag("Jobs", "Long work with progress, done by a worker process"),
     Tag("OpenAI", "Embeddings and models, for OpenAI's clients"),
     Tag("Text Embeddings Inference", "Embeddings, for the clients of Hugging Face's server"),

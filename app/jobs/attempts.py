@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.models import Job, JobItem
+from app.db.models import Collection, Job, JobItem
 from app.jobs.types import ACTIVE, ItemState, JobState, Progress
 
 
@@ -54,6 +54,13 @@ async def active_attempts(connection: AsyncConnection) -> Sequence[AttemptRef]:
 async def known_job_ids(connection: AsyncConnection) -> set[str]:
     """Ids of all jobs."""
     return set(await connection.scalars(select(Job.id)))
+
+
+async def ids_worth_keeping(connection: AsyncConnection, failed_since: datetime) -> set[str]:
+    """Ids of the jobs whose collection is there, and that are done, active, or ended since then."""
+    joined = select(Job.id).join(Collection, Collection.name == Job.collection)
+    recent = or_(Job.state == JobState.DONE, Job.ended_at.is_(None), Job.ended_at > failed_since)
+    return set(await connection.scalars(joined.where(Collection.deleted_at.is_(None), recent)))
 
 
 async def begin_attempt(connection: AsyncConnection, ref: AttemptRef) -> StartedJob | None:

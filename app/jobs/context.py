@@ -49,7 +49,7 @@ class JobContext:
         what: the unit, in the plural. Time left is estimated from the pace of this attempt.
         """
         now = time.monotonic()
-        if self._began is None or done < self._began[1]:
+        if self._began is None or done < self._began[1] or what != self._progress.what:
             self._began = (now, done)
         self._progress = Progress(done, total, what, _time_left(self._began, now, done, total))
 

@@ -5,10 +5,12 @@ from app.jobs.reindexing import REINDEX, reindex
 from app.jobs.runner import JobFunction
 from app.jobs.service import INGEST_FILES
 from app.jobs.snapshot import SNAPSHOT, snapshot
+from app.jobs.training import TRAIN, train_encoder
 
 # A kind is added here: `async def function(context: JobContext) -> dict[str, Any]`, the dict being JSON.
 FUNCTIONS: dict[str, JobFunction] = {
     INGEST_FILES: ingest_files,
     REINDEX: reindex,
     SNAPSHOT: snapshot,
+    TRAIN: train_encoder,
 }

@@ -65,12 +65,21 @@ class JobService:
         """
         if not uploads:
             raise _out_of_range("file", 0, "at least one file")
-        async with self._database.read() as connection:
-            await find_collection(connection, collection)
-        job_id, home = make_job_id(), self._settings.home
-        stored = await to_thread.run_sync(store_uploads, home, job_id, uploads)
+        new = NewJob(INGEST_FILES, collection, {"metadata": dict(metadata or {})})
+        return await self.submit_files(make_job_id(), new, uploads)
+
+    async def submit_files(self, job_id: str, new: NewJob, uploads: Sequence[Upload]) -> JobInfo:
+        """Ask for a job with files, if there are any, each an item of it; they are on the disk when this
+        returns.
+
+        job_id: of `make_job_id`. Raises NotFound for the collection, StorageFull.
+        """
+        if new.collection is not None:
+            async with self._database.read() as connection:
+                await find_collection(connection, new.collection)
+        home = self._settings.home
+        stored = await to_thread.run_sync(store_uploads, home, job_id, uploads) if uploads else ()
         try:
-            new = NewJob(INGEST_FILES, collection, {"metadata": dict(metadata or {})})
             return await self._insert(job_id, new, stored)
         except FootnoteError:  # a cancellation may come after the commit; what it leaves, the worker removes
             await to_thread.run_sync(remove_uploads, home, job_id)

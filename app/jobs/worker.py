@@ -16,6 +16,7 @@ from contextlib import (
     contextmanager,
     suppress,
 )
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 
@@ -23,10 +24,18 @@ from anyio import to_thread
 
 from app.db.engine import Database
 from app.db.migrations import apply_migrations
-from app.jobs.attempts import AttemptRef, active_attempts, forget_starts, known_job_ids, replace_attempt
+from app.jobs.attempts import (
+    AttemptRef,
+    active_attempts,
+    forget_starts,
+    ids_worth_keeping,
+    known_job_ids,
+    replace_attempt,
+)
 from app.jobs.durable import DurableAttempts
 from app.jobs.kinds import FUNCTIONS
 from app.jobs.runner import JobRunner
+from app.jobs.training_folder import remove_orphans as remove_trainings
 from app.jobs.uploads import remove_orphans
 from app.settings import Settings
 from embeddings.errors import Conflict, FootnoteError
@@ -42,6 +51,8 @@ DISPATCH_S = 0.3
 # Queries come first wherever the scheduler has a choice.
 NICENESS = 10
 FAREWELL_S = 2.0
+# What a training that failed or was cancelled has done; resumed later, it begins anew.
+KEPT_AFTER_FAILURE = timedelta(days=7)
 
 
 class WorkerLock:
@@ -121,7 +132,9 @@ class Worker:
     async def _remove_orphans(self) -> None:
         async with self._database.read() as connection:
             known = await known_job_ids(connection)
+            standing = await ids_worth_keeping(connection, datetime.now(UTC) - KEPT_AFTER_FAILURE)
         await to_thread.run_sync(remove_orphans, self._settings.home, known)
+        await to_thread.run_sync(remove_trainings, self._settings.home, standing)
 
 
 def run_worker(settings: Settings, opener: ResourcesOpener | None = None, child: bool = False) -> NoReturn:

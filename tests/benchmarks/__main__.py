@@ -11,8 +11,11 @@ from tests.benchmarks import (
     building,
     decoder_speed,
     encoder_speed,
+    few_shot,
+    gate,
     kills,
     queries_beside_bulk,
+    retraining,
     scale,
     scale_http,
     service,
@@ -20,6 +23,7 @@ from tests.benchmarks import (
     soak,
     stores,
     switches,
+    training_speed,
 )
 
 
@@ -43,6 +47,10 @@ BENCHMARKS = {
     "switches": Benchmark(switches.measure, switches.add_arguments),
     "service-kills": Benchmark(service_kills.measure, service_kills.add_arguments),
     "kills": Benchmark(kills.measure, kills.add_arguments),
+    "retraining": Benchmark(retraining.measure_domain, retraining.add_arguments),
+    "gate": Benchmark(gate.measure, gate.add_arguments),
+    "few-shot": Benchmark(few_shot.measure, few_shot.add_arguments),
+    "training-speed": Benchmark(training_speed.measure, training_speed.add_arguments),
     "soak": Benchmark(soak.measure, soak.add_arguments),
 }
 BY_DEFAULT = ("service", "encoder", "queries-beside-bulk")

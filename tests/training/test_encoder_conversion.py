@@ -22,10 +22,10 @@ from training.encoder_export import WEIGHTS_DATA, export_fp32
 from training.encoder_folder import appearing_whole
 from training.encoder_origin import Provenance
 from training.encoder_parity import ParityBounds
-from training.encoder_quantisation import quantise_encoder
 from training.encoder_source import EncoderSource, read_source
 from training.minilm import minilm_directory
 from training.parity_texts import BUILT_IN
+from training.static_quantisation import quantise_static
 
 PROVENANCE = Provenance(name="tiny", source="a test", licence="Apache-2.0")
 FILES = {"README.md", "golden.json", "manifest.json", "model.onnx", "tokenizer.json"}
@@ -247,7 +247,7 @@ def test_weights_too_large_for_one_message_stand_in_a_file_of_their_own(
     np.testing.assert_allclose(found.encode(TEXTS, "query"), expected.encode(TEXTS, "query"), atol=1e-6)
     feeds = calibration_feeds(found, TEXTS)
     for folder in (large, exact):
-        quantise_encoder(folder / WEIGHTS, tmp_path / f"{folder.name}.onnx", feeds)
+        quantise_static(folder / WEIGHTS, tmp_path / f"{folder.name}.onnx", feeds)
     # The same weights give the same int8 graph, from wherever they were read; it stands in one file.
     one, other = (onnx.load(tmp_path / name).graph for name in ("large.onnx", "fp32.onnx"))
     assert list(one.node) == list(other.node)

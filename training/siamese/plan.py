@@ -67,13 +67,16 @@ class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The loss. name: of `OBJECTIVES`, or "auto": by the shape of the data.
 
     margin: in the loss's distance; None: one that fits normalised vectors; scale: of cosines, for the ranking
-    losses; matryoshka_dimensions: sizes that vectors shall also be good at when cut.
+    losses; matryoshka_dimensions: sizes that vectors shall also be good at when cut; teacher: folder of an
+    encoder or, for MarginMSE, of a cross-encoder, whose scores guide GIST and MarginMSE; None: the base
+    encoder's own cosines, for MarginMSE raised to `margin` where it is less sure than the labels are.
     """
 
     name: str = "auto"
     margin: float | None = None
     scale: Rate = 20.0
     matryoshka_dimensions: tuple[Positive, ...] = ()
+    teacher: str | None = None
 
 
 class Negatives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,7 +142,7 @@ class Cleaning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_query_characters: Count = 3
     max_query_characters: Positive = 2000
     min_passage_characters: Count = 20
-    near_duplicates: Share = 0.98
+    near_duplicates: Share = 0.99
     languages: tuple[str, ...] = ()
 
 

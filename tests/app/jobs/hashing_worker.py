@@ -1,4 +1,5 @@
-"""A worker whose encoder takes no time, as a process. It dies of the word poison, and of calling anybody:
+"""A worker whose encoder takes no time, as a process. It dies of the word poison, and of calling anybody. Its
+trainings are those of the stub:
 
 python -m tests.app.jobs.hashing_worker HOME
 """
@@ -12,6 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from app.encoders import LoadedEncoder
+from app.jobs import trainer, worker
+from app.jobs.kinds import FUNCTIONS
+from app.jobs.training import TRAIN, train_encoder
 from app.jobs.worker import run_worker
 from app.resources import Models, open_resources
 from app.settings import Settings
@@ -40,6 +45,12 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
     home = Path(sys.argv[1])
     tokenizer = write_word_tokenizer(home.parent)
-    models = Models(MortalEncoder(), tokenizer, Answerer(None, refuse_below=0.0))
+    trainer.NICENESS = worker.NICENESS = 0  # tests wait for it
+    FUNCTIONS[TRAIN] = partial(train_encoder, module="tests.app.jobs.stub_trainer")
+
+    def load(folder: Path) -> LoadedEncoder:
+        return LoadedEncoder(HashingEncoder(f"{folder.name}@1", dimension=48), tokenizer)
+
+    models = Models(MortalEncoder(), tokenizer, Answerer(None, refuse_below=0.0), load)
     settings = Settings(home=home, threads=1, busy_timeout_s=10)
     run_worker(settings, partial(open_resources, settings, models), child="--child" in sys.argv)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from training.encoder_quantisation import Feed, quantise_encoder
+from training.static_quantisation import Feed, quantise_static
 
 WORDS, CHANNELS, HIDDEN = 50, 16, 32
 OUTLIER = 3
@@ -75,7 +75,7 @@ def run(path: Path, inputs: Feed) -> NDArray[np.float32]:
 
 def quantised(tmp_path: Path, outlier: float = 1.0, calibration: list[Feed] = CALIBRATION) -> Path:
     target = tmp_path / "int8.onnx"
-    quantise_encoder(write_graph(tmp_path / "fp32.onnx", outlier), target, calibration)
+    quantise_static(write_graph(tmp_path / "fp32.onnx", outlier), target, calibration)
     return target
 
 
@@ -126,7 +126,7 @@ def test_padding_is_not_calibrated_on(tmp_path: Path) -> None:
     values[0] = 1000
     table.CopyFrom(numpy_helper.from_array(values, "table"))
     onnx.save(model, source)
-    quantise_encoder(source, tmp_path / "int8.onnx", with_padding)
+    quantise_static(source, tmp_path / "int8.onnx", with_padding)
     assert noise(run(tmp_path / "int8.onnx", CALIBRATION[0]), run(source, CALIBRATION[0])) < 1e-3
 
 

@@ -1,0 +1,212 @@
+"""One retraining of the encoder, from its folder's plan to an artifact and a verdict.
+
+    python -m training.siamese.run FOLDER
+
+What each stage makes stays in the folder, so that the same command goes on after a kill. Exit status: 0 when
+the report is written, also when it says not to promote; 130 after SIGTERM or Ctrl-C; 1 for a failure, which
+failure.json tells.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from sentence_transformers import SentenceTransformer
+
+from embeddings.artifact import BUNDLED_ENCODER, MANIFEST
+from embeddings.encoder import Encoder
+from embeddings.errors import FootnoteError
+from training.minilm import minilm_directory
+from training.siamese.adapters import add_adapter, merge_adapter
+from training.siamese.card import write_card
+from training.siamese.encoding import encode_with
+from training.siamese.export import export_encoder
+from training.siamese.fitting import Watch, fit
+from training.siamese.general import Task, load_general
+from training.siamese.judgement import judge
+from training.siamese.keeping import kept, write_json
+from training.siamese.layer_mixing import mix_layers, open_encoder
+from training.siamese.negatives import MiningReport, mine_negatives
+from training.siamese.plan import TrainingPlan, read_plan
+from training.siamese.preparing import Prepared, prepare
+from training.siamese.pretraining import pretrain
+from training.siamese.progress import ProgressFile, RunCancelled
+from training.siamese.splitting import held_out_task
+from training.siamese.types import EncodeTexts, Pair, Shape, TrainingData
+from training.siamese.validation import make_validator
+
+REPORT = "report.json"
+FAILURE = "failure.json"
+MODEL = "model"
+ARTIFACT = "artifact"
+TRAINING = "training.json"
+# Of the minutes that a plan allows, what is left to export and judgement.
+TRAINING_SHARE = 0.7
+# A run that was told to stop and is deep in a library ends hard after so long: all it keeps is written whole.
+GRACE_S = 1.5
+
+
+@dataclass(slots=True)
+class SiameseRun:
+    """A run in its folder.
+
+    old: the encoder in service; cancelled: whether to stop; RunCancelled then comes from where the run is.
+    """
+
+    folder: Path
+    plan: TrainingPlan
+    old: Encoder
+    cancelled: Callable[[], bool] = lambda: False
+    began: float = field(default_factory=time.monotonic)
+
+    def go(self) -> dict[str, Any]:
+        """Do what is left to do. Returns the report, which then also stands in the folder."""
+        load_general(self.plan.general)  # what is missing or broken fails now and not at the end
+        prepared = prepare(self.folder, self.plan, self.old.encode, self._progress("prepare").show)
+        # Before the long part: it may find that there is too little to be judged on.
+        task = held_out_task(prepared.held_out, prepared.train)
+        report: dict[str, Any] = {"plan": msgspec.to_builtins(self.plan), "data": prepared.report}
+        report["training"] = self._train(prepared)
+        self._export(prepared, report)
+        return self._judge(task, report)
+
+    def _progress(self, stage: str) -> ProgressFile:
+        return ProgressFile(self.folder, stage, self.cancelled)
+
+    def _train(self, prepared: Prepared) -> dict[str, Any]:
+        """Pre-train, then mine and fit as often as planned. The model and what is told of it stay."""
+        told = self.folder / TRAINING
+        if not (self.folder / MODEL).is_dir():
+            model = self._base_model()
+            report: dict[str, Any] = {"pretraining": self._pretrain(model, prepared), "rounds": []}
+            add_adapter(model, self.plan.adapter)
+            for number in range(1, self.plan.negatives.rounds + 1):
+                report["rounds"].append(self._round(model, number, prepared))
+            merge_adapter(model)
+            write_json(told, report)
+            _save(model, self.folder / MODEL)
+        return dict(json.loads(told.read_text()))
+
+    def _base_model(self) -> SentenceTransformer:
+        model = open_encoder(Path(self.plan.base) if self.plan.base else minilm_directory())
+        return mix_layers(model) if self.plan.layer_mixing else model
+
+    def _pretrain(self, model: SentenceTransformer, prepared: Prepared) -> dict[str, Any] | None:
+        settings = self.plan.pretraining
+        if settings.kind == "none":
+            return None
+        watch = self._watch("pretrain", "pretraining")
+        return asdict(pretrain(model, prepared.train.corpus, settings, self.plan.optimisation, watch))
+
+    def _round(self, model: SentenceTransformer, number: int, prepared: Prepared) -> dict[str, Any]:
+        pairs, mining = self._mined(model, number, prepared.train)
+        settings = self.plan.optimisation
+        validate = make_validator(prepared.validation.pairs, prepared.train.corpus, settings.seed)
+        share = msgspec.structs.replace(settings, epochs=settings.epochs / self.plan.negatives.rounds)
+        watch = replace(self._watch("train", f"round-{number}"), validate=validate)
+        data = replace(prepared.train, pairs=pairs)
+        return {"mining": mining, **asdict(fit(model, data, self.plan.objective, share, watch))}
+
+    def _mined(
+        self, model: SentenceTransformer, number: int, data: TrainingData
+    ) -> tuple[tuple[Pair, ...], dict[str, Any] | None]:
+        """The pairs with hard negatives, and the report. Kept: a run that resumes must find the same."""
+        if data.shape not in (Shape.PAIRS, Shape.TRIPLETS):
+            return data.pairs, None
+
+        def mine() -> tuple[tuple[Pair, ...], dict[str, Any]]:
+            reports: list[MiningReport] = []
+            show = self._progress("mine").show
+            wanted = self.plan.negatives
+            mined = mine_negatives(data.pairs, data.corpus, encode_with(model), wanted, show, reports.append)
+            return mined, asdict(reports[0])
+
+        return kept(self.folder / f"mined-{number}.pickle", mine)
+
+    def _encode(self, model: SentenceTransformer, number: int) -> EncodeTexts:
+        """The encoder in service where it is the model still: its int8 graph is three times as fast."""
+        base = Path(self.plan.base).parent if self.plan.base else BUNDLED_ENCODER
+        unchanged = number == 1 and self.plan.pretraining.kind == "none" and not self.plan.layer_mixing
+        in_service = Path(self.plan.in_service or BUNDLED_ENCODER)
+        return self.old.encode if unchanged and base == in_service else encode_with(model)
+
+    def _watch(self, stage: str, name: str) -> Watch:
+        show = self._progress(stage).show
+        return Watch(self.folder, show, out_of_time=self._out_of_time, cancelled=self.cancelled, name=name)
+
+    def _out_of_time(self) -> bool:
+        minutes = self.plan.minutes
+        return minutes is not None and time.monotonic() - self.began > 60 * minutes * TRAINING_SHARE
+
+    def _export(self, prepared: Prepared, report: dict[str, Any]) -> None:
+        if (self.folder / ARTIFACT / MANIFEST).is_file():
+            return
+        self._progress("export").show("models", 0, 1)  # about half a minute
+        texts = list(prepared.train.corpus.values())
+        export_encoder(self.folder / MODEL, self.folder / ARTIFACT, self.plan, texts, report)
+
+    def _judge(self, task: Task, report: dict[str, Any]) -> dict[str, Any]:
+        new = Encoder.load(self.folder / ARTIFACT, torch.get_num_threads())
+        verdict = judge(task, self.plan.general, self.old, new, self.plan.gate, self._progress("judge").show)
+        report |= asdict(verdict)
+        report["model_id"] = {"old": self.old.model_id, "new": new.model_id}
+        report["seconds"] = round(time.monotonic() - self.began, 1)
+        write_card(self.folder / ARTIFACT, report, self.folder)
+        write_json(self.folder / REPORT, report)
+        return report
+
+
+def _save(model: SentenceTransformer, folder: Path) -> None:
+    """Save as sentence-transformers does; the folder appears whole."""
+    temporary = folder.with_suffix(".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save(str(temporary), create_model_card=False)
+    temporary.rename(folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.siamese.run", description=__doc__)
+    parser.add_argument("folder", type=Path, help="the run's folder, with plan.json in it")
+    folder: Path = parser.parse_args(arguments).folder
+    (folder / FAILURE).unlink(missing_ok=True)
+    stopped = threading.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: _stop(stopped))
+    try:
+        plan = read_plan(folder)
+        torch.set_num_threads(plan.threads or os.cpu_count() or 1)
+        torch.manual_seed(plan.optimisation.seed)
+        old = Encoder.load(Path(plan.in_service or BUNDLED_ENCODER), torch.get_num_threads())
+        SiameseRun(folder, plan, old, stopped.is_set).go()
+    except RunCancelled:
+        sys.exit(130)
+    except FootnoteError as error:
+        write_json(folder / FAILURE, _told(error))
+        sys.exit(str(error))
+
+
+def _stop(stopped: threading.Event) -> None:
+    stopped.set()
+    timer = threading.Timer(GRACE_S, os._exit, (130,))
+    timer.daemon = True
+    timer.start()
+
+
+def _told(error: FootnoteError) -> dict[str, Any]:
+    fields = ("code", "field", "found", "expected", "next_step")
+    return {"message": str(error), **{name: getattr(error, name, None) for name in fields}}
+
+
+if __name__ == "__main__":
+    main()
