@@ -25,14 +25,15 @@ from generation.prompt import PromptLayout
 from generation.reader import GroundedReader
 from generation.sampling import SamplingSettings
 from generation.types import Passage, Reading
+from training.decoder_calibration import calibration_feeds
 from training.decoder_confidence import fit_artifact
 from training.decoder_data import QaRecord
 from training.decoder_export import empty_state, export_graph, state_names
 from training.decoder_model import CopyDecoder, DecoderShape
 from training.decoder_parity import largest_difference
-from training.decoder_recipe import LAYOUT, held_out_records
+from training.decoder_recipe import LAYOUT, held_out_records, trained_on
 from training.minilm import minilm_directory
-from training.quantisation import quantise_int8
+from training.static_quantisation import quantise_static
 
 MODEL_NAME = "footnote-reader"
 MAX_LOGIT_DIFFERENCE = 1e-3  # fp32 graph against torch: the same arithmetic in another order
@@ -56,8 +57,8 @@ def build_decoder(checkpoint: Path, output: Path, data: Path, sample: int = 300)
             folder.mkdir()
             shutil.copyfile(minilm_directory() / TOKENIZER, folder / TOKENIZER)
         export_graph(model, fp32 / WEIGHTS)
-        quantise_int8(fp32 / WEIGHTS, int8 / WEIGHTS)
         describe(fp32, model.shape, "fp32", {})
+        quantise_static(fp32 / WEIGHTS, int8 / WEIGHTS, calibration_feeds(fp32, trained_on(data)))
         describe(int8, model.shape, "int8", {})
         describe(int8, model.shape, "int8", _gate(model, fp32, int8, records))
         fit_artifact(int8, held_out, torch.get_num_threads())

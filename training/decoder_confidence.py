@@ -30,25 +30,28 @@ from generation.sampling import ANSWER_TOKENS, SamplingSettings
 from generation.threshold import ScoredAnswer, best_f1_point, threshold_curve
 from generation.types import Passage, Reader, Reading
 from training.confidence_selection import Judged, rescale, select_signals, weigh
+from training.decoder_alterations import altered_questions
 from training.decoder_data import QaRecord
 from training.decoder_recipe import held_out_records
 
 PASSAGES = 5  # what an answer request reads by default
-# Share of the questions that are asked once more beside other passages, and without their own.
-BESIDE_OTHERS, WITHOUT_GOLD = 0.5, 0.1
+# Share of the questions that are asked once more beside other passages, without their own, and altered until
+# their passage no longer holds the answer: else only two articles would have questions without one.
+BESIDE_OTHERS, WITHOUT_GOLD, ALTERED = 0.5, 0.1, 0.25
 
 Asked = tuple[QaRecord, tuple[str, ...]]
 
 
 def ask_variants(records: Sequence[QaRecord], seed: int = 7) -> Iterator[Asked]:
     """Each question with its passages: its own; for some once more with others of its group, in any order;
-    for some, as a question without an answer, with the others only.
+    for some, as a question without an answer, with the others only, or altered with its own.
     """
     rng = random.Random(seed)
     contexts: dict[str, list[str]] = defaultdict(list)
     for group, context in dict.fromkeys((record.group, record.context) for record in records):
         contexts[group].append(context)
-    for record in records:
+    altered = altered_questions([record for record in records if record.answers], seed, ALTERED)
+    for record in (*records, *altered):
         yield record, (record.context,)
         others = _others(record, contexts[record.group], rng)
         if others and rng.random() < BESIDE_OTHERS:

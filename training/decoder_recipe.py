@@ -51,8 +51,16 @@ def held_out(group: str) -> bool:
 
 def held_out_records(data: Path) -> list[QaRecord]:
     """Questions that training never sees, in the order of the files."""
-    records = [record for name in SPAN_FILES for record in load_records(existing(data, name))]
-    return [record for record in records if held_out(record.group)]
+    return [record for record in _records(data) if held_out(record.group)]
+
+
+def trained_on(data: Path) -> list[QaRecord]:
+    """The questions of people that training sees, in the order of the files."""
+    return [record for record in _records(data) if not held_out(record.group)]
+
+
+def _records(data: Path) -> list[QaRecord]:
+    return [record for name in SPAN_FILES for record in load_records(existing(data, name))]
 
 
 def existing(data: Path, name: str) -> Path:

@@ -55,7 +55,7 @@ class ClassifyController(Controller):
             work = service.classify_like(_examples(data), texts, data.top)
         return ClassifyReply.of(await while_connected(request, work))
 
-    @get("/classifiers", summary="List the classifiers")
+    @get("/classifiers", summary="List the classifiers", responses=problem_responses())
     async def list_classifiers(self, resources: NamedDependency[Resources]) -> ClassifierList:
         """What `footnote train classifier` has made, with its labels and figures."""
         return ClassifierList([ClassifierReply.of(each) for each in await resources.classification.list()])

@@ -5,6 +5,8 @@ from embeddings.errors import ModelDamaged
 from generation.decoder import Decoder
 from tests.training.decoder_fixtures import TINY_LAYOUT, tiny_decoder, write_tiny_artifact
 from training.decoder_bundle import require_parity
+from training.decoder_calibration import calibration_feeds
+from training.decoder_data import QaRecord
 from training.decoder_parity import largest_difference
 
 FINE = {"fp32_largest_log_prob_difference": 1e-5, "fp32_f1_unrefused": 0.60, "int8_f1_unrefused": 0.595}
@@ -27,6 +29,21 @@ def test_exported_graph_equals_torch(tmp_path_factory: pytest.TempPathFactory) -
     decoder = Decoder.load(write_tiny_artifact(model, tmp_path_factory.mktemp("same")), threads=1)
     assert decoder.spec.layout == TINY_LAYOUT
     assert largest_difference(model, decoder) < 1e-4
+
+
+def test_calibration_sees_prompts_of_one_and_several_passages_and_written_tokens(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    torch.manual_seed(3)
+    folder = write_tiny_artifact(tiny_decoder(), tmp_path_factory.mktemp("calibration"))
+    records = [
+        QaRecord("who built the tower", f"The king built tower {n}.", "g", ((4, 8),)) for n in range(4)
+    ]
+    feeds = calibration_feeds(folder, records, questions=2)
+    prompts = [feed for feed in feeds if not feed["past.tokens"].shape[1]]
+    assert len(prompts) == 2
+    assert len(feeds) > len(prompts)
+    assert prompts[0]["input_ids"].shape[1] < prompts[1]["input_ids"].shape[1]
 
 
 def test_another_models_graph_is_told_apart(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -1,14 +1,14 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
-from generation.decoder import Decoder
-from generation.reader import GroundedReader
 from tests.training.decoder_fixtures import tiny_decoder, write_tiny_artifact
-from training import decoder_mining
+from training import decoder_mining, decoder_pairs
 from training.decoder_data import QaRecord
 from training.decoder_mining import with_plausible_answers
+from training.decoder_pairs import with_found_spans
 
 CONTEXT = "The king built the tower. The queen built the bridge in 1871."
 ANSWERED = QaRecord("who built the tower", CONTEXT, "g", ((4, 8),))
@@ -19,14 +19,9 @@ UNANSWERED = QaRecord("who built the harbour", CONTEXT, "g", ())
 def tiny_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The decoder that is mined with is one of random weights."""
     torch.manual_seed(0)
-    reader = GroundedReader(Decoder.load(write_tiny_artifact(tiny_decoder(), tmp_path), threads=1))
-
-    def mine(records: list[QaRecord], weights: Path) -> dict[str, tuple[int, int]]:
-        return {
-            decoder_mining._key(record): decoder_mining._would_answer(reader, record) for record in records
-        }
-
-    monkeypatch.setattr(decoder_mining, "_mine", mine)
+    folder = write_tiny_artifact(tiny_decoder(), tmp_path)
+    for module in (decoder_mining, decoder_pairs):
+        monkeypatch.setattr(module, "exported", lambda weights: nullcontext(folder))
 
 
 @pytest.mark.usefixtures("tiny_reader")
@@ -44,5 +39,28 @@ def test_question_without_an_answer_gets_what_the_decoder_would_say(tmp_path: Pa
 @pytest.mark.usefixtures("tiny_reader")
 def test_a_resumed_run_reads_what_was_mined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = with_plausible_answers([UNANSWERED], tmp_path / "w.pt", tmp_path / "plausible.json")
-    monkeypatch.delattr(decoder_mining, "_mine")
+    monkeypatch.delattr(decoder_mining, "exported")
     assert with_plausible_answers([UNANSWERED], tmp_path / "w.pt", tmp_path / "plausible.json") == first
+
+
+SECOND_SENTENCE = (26, len(CONTEXT))
+PAIR = QaRecord("what was built in 1871", CONTEXT, "g", (SECOND_SENTENCE,), "sentences")
+
+
+@pytest.mark.usefixtures("tiny_reader")
+def test_words_of_the_sentence_that_the_decoder_finds_become_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder_pairs, "MIN_LOG_LIKELIHOOD", float("-inf"))
+    (found,) = with_found_spans([PAIR], tmp_path / "weights.pt", tmp_path / "pairs.json")
+    ((start, end),) = found.answers
+    assert SECOND_SENTENCE[0] <= start < end <= SECOND_SENTENCE[1]
+    assert (found.question, found.context, found.style) == (PAIR.question, CONTEXT, "span")
+
+
+@pytest.mark.usefixtures("tiny_reader")
+def test_pair_that_the_decoder_is_unsure_of_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder_pairs, "MIN_LOG_LIKELIHOOD", 0.1)  # no likelihood is above 1
+    assert with_found_spans([PAIR], tmp_path / "weights.pt", tmp_path / "pairs.json") == []

@@ -57,8 +57,8 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     length_grouped: bool = True
     precision: Literal["bf16", "fp32"] = "bf16"
     gradient_checkpointing: bool = False
-    evaluations: Count = 6
-    patience: Count = 3
+    evaluations: Count = 4
+    patience: Count = 2
     averaged: Share = 1.0
     seed: int = 7
 

@@ -129,7 +129,8 @@ class SiameseRun:
             reports: list[MiningReport] = []
             show = self._progress("mine").show
             wanted = self.plan.negatives
-            mined = mine_negatives(data.pairs, data.corpus, encode_with(model), wanted, show, reports.append)
+            encode = self._encode(model, number)
+            mined = mine_negatives(data.pairs, data.corpus, encode, wanted, show, reports.append)
             return mined, asdict(reports[0])
 
         return kept(self.folder / f"mined-{number}.pickle", mine)

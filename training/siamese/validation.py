@@ -10,7 +10,7 @@ from training.siamese.encoding import encode_with
 from training.siamese.types import Corpus, Pair
 
 MAX_QUERIES = 200
-MAX_PASSAGES = 1_000  # encoded anew at each evaluation: about ten seconds on two cores
+MAX_PASSAGES = 500  # encoded anew at each evaluation: about ten seconds on two cores
 
 
 def make_validator(

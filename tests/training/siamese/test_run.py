@@ -1,0 +1,154 @@
+import gzip
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embeddings.artifact import load_manifest
+from embeddings.encoder import Encoder
+from tests.training.encoder_fixtures import TEXTS, write_encoder
+from training.encoder_card import CARD
+from training.siamese import export
+from training.siamese.export import export_encoder
+from training.siamese.plan import Cleaning, Gate, Optimisation, Synthetic, TrainingPlan, write_plan
+from training.siamese.preparing import CORPUS, DATA
+from training.siamese.progress import RunCancelled, read_losses, read_progress
+from training.siamese.run import ARTIFACT, FAILURE, MODEL, REPORT, SiameseRun, main
+
+QUESTIONS = 60
+# Random layers of 32 numbers lose more by int8 than trained ones.
+LOOSE = export.ParityBounds(lowest_cosine=0.3, mean_cosine=0.5, top10_overlap=0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loose_parity() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "BOUNDS", LOOSE)
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder("bert", tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def in_service(base: Path) -> Path:
+    output = base.parent / "artifact"
+    export_encoder(base, output, TrainingPlan(name="old"), TEXTS, {})
+    return output
+
+
+def passage(number: int) -> str:
+    words = list(itertools.islice(itertools.cycle(" ".join(TEXTS).split()), number, number + 25))
+    return f"Passage number {number}. {' '.join(words)}."
+
+
+def question(number: int) -> str:
+    return f"which passage says {' '.join(passage(number).split()[3:9])} {number}"
+
+
+def make_run(folder: Path, base: Path, in_service: Path, **settings: object) -> SiameseRun:
+    plan = TrainingPlan(
+        **{
+            "name": "new",
+            "base": str(base),
+            "in_service": str(in_service),
+            "optimisation": Optimisation(
+                epochs=2, batch_examples=8, max_tokens=48, evaluations=2, averaged=0.5
+            ),
+            "cleaning": Cleaning(near_duplicates=1.0),
+            "gate": Gate(min_queries=5),
+            **settings,
+        }
+    )
+    folder.mkdir(exist_ok=True)
+    write_plan(folder, plan)
+    return SiameseRun(folder, plan, Encoder.load(in_service, 1))
+
+
+def give_pairs(folder: Path) -> None:
+    rows = ({"query": question(n), "positive": passage(n)} for n in range(QUESTIONS))
+    (folder / DATA).mkdir(parents=True)
+    (folder / DATA / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture(scope="module")
+def done(base: Path, in_service: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "done"
+    give_pairs(folder)
+    make_run(folder, base, in_service).go()
+    return folder
+
+
+def test_pairs_become_an_encoder_that_can_be_served_and_a_verdict(done: Path, in_service: Path) -> None:
+    report = json.loads((done / REPORT).read_text())
+    new = Encoder.load(done / ARTIFACT)
+    assert report["model_id"] == {"old": load_manifest(in_service).model_id, "new": new.model_id}
+    assert isinstance(report["promote"], bool)
+    assert report["reasons"]
+    assert report["domain"]["examples"] == report["data"]["held_out"]["uploaded"]
+    assert report["training"]["rounds"][0]["mining"]["negatives"] > 0
+
+
+def test_reader_of_the_card_finds_the_figures_before_and_after(done: Path) -> None:
+    report, card = json.loads((done / REPORT).read_text()), (done / ARTIFACT / CARD).read_text()
+    assert f"{report['domain']['old']:.1f}" in card
+    assert f"{report['domain']['new']:.1f}" in card
+
+
+def test_loss_curve_and_progress_are_told(done: Path) -> None:
+    steps = [point["step"] for point in read_losses(done)]
+    assert steps == sorted(steps)
+    assert len(steps) > 2
+    progress = read_progress(done)
+    assert progress is not None
+    assert progress.stage == "judge"
+
+
+def test_cancelled_run_goes_on_and_ends_with_the_same_encoder(
+    done: Path, base: Path, in_service: Path, tmp_path: Path
+) -> None:
+    give_pairs(tmp_path / "run")
+    run = make_run(tmp_path / "run", base, in_service)
+    trained = itertools.count()
+    run.cancelled = lambda: (tmp_path / "run/loss.jsonl").exists() and next(trained) > 5
+    with pytest.raises(RunCancelled):
+        run.go()
+    assert not (tmp_path / "run" / MODEL).exists()
+    report = make_run(tmp_path / "run", base, in_service).go()
+    assert report["model_id"]["new"] == load_manifest(done / ARTIFACT).model_id
+
+
+def test_finished_stages_are_not_done_again(done: Path, base: Path, in_service: Path, tmp_path: Path) -> None:
+    shutil.copytree(done, tmp_path / "run")
+    (tmp_path / "run" / REPORT).unlink()
+    before = (tmp_path / "run" / ARTIFACT / "model.onnx").stat().st_mtime_ns
+    report = make_run(tmp_path / "run", base, in_service).go()
+    assert (tmp_path / "run" / ARTIFACT / "model.onnx").stat().st_mtime_ns == before
+    assert report["domain"]["new"] == json.loads((done / REPORT).read_text())["domain"]["new"]
+
+
+def test_documents_alone_get_written_queries(base: Path, in_service: Path, tmp_path: Path) -> None:
+    rows = ({"_id": f"d{n}#0", "title": f"Title {n}", "text": passage(n)} for n in range(QUESTIONS))
+    with gzip.open(tmp_path / CORPUS, "wt", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(row) + "\n" for row in rows)
+    written = Synthetic(sources=("headings", "sentences"), consistent_within=QUESTIONS)
+    report = make_run(tmp_path, base, in_service, synthetic=written).go()
+    assert set(report["data"]["train"]) == {"synthetic", "passages"}
+    assert report["data"]["held_out"]["synthetic"] > 0
+
+
+def test_run_without_anything_to_learn_from_fails_with_what_to_do_next(
+    base: Path, in_service: Path, tmp_path: Path
+) -> None:
+    make_run(tmp_path, base, in_service)
+    with pytest.raises(SystemExit):
+        main([str(tmp_path)])
+    failure = json.loads((tmp_path / FAILURE).read_text())
+    assert failure["code"] == "invalid_input"
+    assert "pairs" in failure["next_step"]
+    assert not (tmp_path / REPORT).exists()
