@@ -48,7 +48,7 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_steps: Positive | None = None
     batch_examples: Positive = 64
     accumulation: Positive = 1
-    learning_rate: Rate = 5e-5
+    learning_rate: Rate = 2e-5
     layer_decay: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
     warmup_share: Share = 0.1
     weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.01
@@ -188,7 +188,7 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     layer_mixing: bool = False
     held_out_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2
     validation_share: Share = 0.1
-    minutes: Rate | None = None
+    minutes: Rate | None = 30.0
     threads: Positive | None = None
 
     def __post_init__(self) -> None:
