@@ -58,7 +58,7 @@ def make_run(folder: Path, base: Path, in_service: Path, **settings: object) -> 
             "base": str(base),
             "in_service": str(in_service),
             "optimisation": Optimisation(
-                epochs=2, batch_examples=8, max_tokens=48, evaluations=2, averaged=0.5
+                epochs=2, batch_examples=8, max_tokens=48, evaluations=0, averaged=0.5
             ),
             "cleaning": Cleaning(near_duplicates=1.0),
             "gate": Gate(min_queries=5),
@@ -114,13 +114,15 @@ def test_cancelled_run_goes_on_and_ends_with_the_same_encoder(
 ) -> None:
     give_pairs(tmp_path / "run")
     run = make_run(tmp_path / "run", base, in_service)
-    trained = itertools.count()
-    run.cancelled = lambda: (tmp_path / "run/loss.jsonl").exists() and next(trained) > 5
+    asked = itertools.count()
+    run.cancelled = lambda: (tmp_path / "run/loss.jsonl").exists() and next(asked) > 5
     with pytest.raises(RunCancelled):
         run.go()
     assert not (tmp_path / "run" / MODEL).exists()
     report = make_run(tmp_path / "run", base, in_service).go()
-    assert report["model_id"]["new"] == load_manifest(done / ARTIFACT).model_id
+    trained = report["model_id"]["new"]
+    assert trained == load_manifest(done / ARTIFACT).model_id
+    assert trained.partition("@")[2] != report["model_id"]["old"].partition("@")[2]
 
 
 def test_finished_stages_are_not_done_again(done: Path, base: Path, in_service: Path, tmp_path: Path) -> None:
