@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -71,17 +72,25 @@ def judged(count: int, seed: int = 0) -> list[Judged]:
     found = []
     for number in range(count):
         values = dict(zip(SIGNAL_NAMES, rng.normal(size=len(SIGNAL_NAMES)).tolist(), strict=True))
-        chance = 1 / (1 + np.exp(-(2 * values["verdict_logit"] + values["coverage"])))
+        chance = 1 / (1 + np.exp(-(2 * values["verdict_logit"] + values["margin"])))
         right = bool(rng.random() < chance)
         answer = ScoredAnswer(0.5, float(right), 0.0 if right else float(rng.random() < 0.8))
         found.append(Judged(Signals(**values), answer, f"group-{number % 20}", answer.refused_f1 == 0.0))
     return found
 
 
+def told_by_coverage(each: Judged) -> Judged:
+    return replace(each, signals=replace(each.signals, coverage=float(each.answer.right)))
+
+
 def test_signals_that_tell_something_are_kept_and_noise_is_dropped() -> None:
     selection = select_signals(judged(1_200))
-    assert {"verdict_logit", "coverage"} <= set(selection.names)
+    assert {"verdict_logit", "margin"} <= set(selection.names)
     assert len(selection.names) <= 4
+
+
+def test_coverage_is_not_weighed_because_it_tells_kinds_of_questions_apart() -> None:
+    assert "coverage" not in select_signals([told_by_coverage(each) for each in judged(600)]).names
 
 
 def test_figures_are_out_of_fold_and_better_than_what_the_decoder_told() -> None:
@@ -125,7 +134,10 @@ def test_questions_are_asked_alone_beside_others_and_without_their_passage() -> 
     alone = [each for each in asked if each[1] == (each[0].context,)]
     beside = [each for each in asked if len(each[1]) > 1 and each[0].context in each[1]]
     without = [each for each in asked if each[0].context not in each[1]]
-    assert len(alone) == 205
+    altered = [each for each in alone if each[0].plausible]
+    assert len(alone) == 205 + len(altered)
+    assert altered
+    assert all(not each.answers and each.question != "When was it built?" for each, _ in altered)
     assert 70 < len(beside) < 140
     assert 5 < len(without) < 40
     assert all(not asked_record.answers for asked_record, _ in without)
