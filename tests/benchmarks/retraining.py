@@ -125,7 +125,7 @@ def _figures(folder: Path, test: Task, general: list[str]) -> dict[str, Any]:
 
 def _shown(judged: Judged) -> dict[str, Any]:
     """Points, 0 to 100. gain: with its two-sided 95 % interval where there is one."""
-    change = judged.metrics.get(judged.measure)
+    change = judged.metrics.get(judged.measure.casefold())
     interval = [round(100 * bound, 2) for bound in (change.gain.low, change.gain.high)] if change else None
     figures = {"old": judged.old, "new": judged.new, "gain": judged.gain}
     rounded = {name: round(value, 2) for name, value in figures.items()}

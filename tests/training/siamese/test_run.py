@@ -94,6 +94,12 @@ def test_pairs_become_an_encoder_that_can_be_served_and_a_verdict(done: Path, in
     assert report["training"]["rounds"][0]["mining"]["negatives"] > 0
 
 
+def test_few_questions_all_teach_or_judge_and_none_choose_the_weights(done: Path) -> None:
+    report = json.loads((done / REPORT).read_text())
+    assert report["data"]["validation"] == {"passages": 0}
+    assert report["data"]["train"]["uploaded"] + report["data"]["held_out"]["uploaded"] == QUESTIONS
+
+
 def test_reader_of_the_card_finds_the_figures_before_and_after(done: Path) -> None:
     report, card = json.loads((done / REPORT).read_text()), (done / ARTIFACT / CARD).read_text()
     assert f"{report['domain']['old']:.1f}" in card
