@@ -72,7 +72,8 @@ async def _follow(settings: "Settings", begun: "JobInfo", as_json: bool) -> "Job
 def _print_job(settings: "Settings", job: "JobInfo", as_json: bool) -> None:
     from app.cli.train_report import print_report
     from app.http.job_schemas import JobReply
-    from app.services.training import REPORT, TRAININGS
+    from app.services.training import TRAININGS
+    from training.siamese.folder import REPORT
 
     if as_json:
         print_json(JobReply.of(job))

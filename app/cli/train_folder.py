@@ -18,9 +18,10 @@ def train_in_folder(name: str | None, overrides: dict[str, Any], as_json: bool) 
     """Train below the data folder, show what came of it, and leave the model there."""
     from app.cli.models import require_torch
     from app.cli.train_report import print_report
-    from app.services.training import REPORT, TRAININGS
+    from app.services.training import TRAININGS
     from app.services.training_plan import make_plan
     from app.settings import load_settings
+    from training.siamese.folder import REPORT
 
     require_torch("training an encoder")
     if name is None:
@@ -44,7 +45,8 @@ def train_in_folder(name: str | None, overrides: dict[str, Any], as_json: bool) 
 
 def _begin(folder: Path, plan: "TrainingPlan") -> None:
     """Make the folder; one that is there is gone on with when its plan is the same."""
-    from training.siamese.plan import PLAN, read_plan, write_plan
+    from training.siamese.folder import PLAN
+    from training.siamese.plan import read_plan, write_plan
 
     if not (folder / PLAN).is_file():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,10 +15,10 @@ from app.jobs.failures import restore_failure
 from app.jobs.training_folder import LOG
 from app.services.completing import Progress
 from embeddings.errors import Conflict, FootnoteError
+from training.siamese.folder import FAILURE
 from training.siamese.progress import read_progress
 
 TRAINER = "training.siamese.run"
-FAILURE = "failure.json"
 FOLLOW_S = 0.5
 # Searches, and whatever else the machine does, come first wherever the scheduler has a choice.
 NICENESS = 19

@@ -16,9 +16,6 @@ from app.jobs.rows import make_job_id
 from app.jobs.service import MAX_PAGE, JobService
 from app.jobs.trainer import TRAINER, modules_missing, trainer_of
 from app.jobs.training_folder import (
-    ARTIFACT,
-    CORPUS,
-    FEEDBACK,
     RESULT,
     check_format,
     clear,
@@ -28,11 +25,12 @@ from app.jobs.training_folder import (
 from app.jobs.types import ItemInfo, ItemState, JobInfo, NewJob
 from app.jobs.uploads import Upload, remove_uploads
 from app.services.release_types import ReindexInput, Release, ReleaseState
-from app.services.training import REPORT, TrainingService
+from app.services.training import TrainingService
 from app.services.training_data import TrainingFiles
 from app.services.training_types import Promotion, TrainingInput, TrainingReport
 from embeddings.errors import Conflict, NotFound
-from training.siamese.plan import PLAN, TrainingPlan, write_plan
+from training.siamese.folder import ARTIFACT, CORPUS, FEEDBACK, PLAN, REPORT
+from training.siamese.plan import TrainingPlan, write_plan
 
 if TYPE_CHECKING:
     from app.resources import Resources

@@ -9,16 +9,11 @@ from pathlib import Path
 from app.encoders import MODELS
 from app.jobs.types import ItemInfo
 from app.jobs.uploads import UPLOADS
-from app.services.training import REPORT, TRAININGS
+from app.services.training import TRAININGS
 from embeddings.artifact import load_manifest
 from embeddings.errors import FootnoteError, InvalidInput, UnsupportedFormat
-from training.siamese.plan import PLAN
-from training.siamese.progress import LOSSES, PROGRESS
+from training.siamese.folder import ARTIFACT, DATA, LOSSES, PLAN, PROGRESS, REPORT
 
-CORPUS = "corpus.jsonl.gz"
-FEEDBACK = "feedback.jsonl"
-DATA = "data"
-ARTIFACT = "artifact"
 LOG = "log.txt"
 RESULT = "result.json"
 FORMATS = (".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet")

@@ -17,11 +17,11 @@ from app.services.training_plan import encoder_folder, make_plan
 from app.services.training_types import LossCurve, TrainingInput, TrainingReport
 from app.settings import Settings
 from embeddings.errors import Conflict, InvalidInput
+from training.siamese.folder import LOSSES, REPORT
 from training.siamese.plan import TrainingPlan
-from training.siamese.progress import LOSSES, read_losses
+from training.siamese.progress import read_losses
 
 TRAININGS = "training"
-REPORT = "report.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 

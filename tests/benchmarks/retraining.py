@@ -25,12 +25,11 @@ import msgspec
 from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.encoder import Encoder
 from retrieval.benchmark import load_task
+from training.siamese.folder import ARTIFACT, CORPUS, REPORT
 from training.siamese.general import Task, load_general
 from training.siamese.judgement import Judged, measure
 from training.siamese.plan import Gate, TrainingPlan, write_plan
-from training.siamese.preparing import CORPUS
 from training.siamese.reading import read_sources
-from training.siamese.run import ARTIFACT, REPORT
 from training.siamese.splitting import held_out_task
 
 WORKPLACE = Path(".bench/retraining")

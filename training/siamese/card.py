@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from training.encoder_card import CARD
-from training.siamese.progress import LOSSES, read_losses
+from training.siamese.folder import LOSSES
+from training.siamese.progress import read_losses
 
 HEADING = "## How it was trained"
 CURVE_ROWS = 12

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from embeddings.errors import InvalidInput
-from training.siamese.progress import LOSSES, read_losses
+from training.siamese.folder import LOSSES
+from training.siamese.progress import read_losses
 
 
 @dataclass(slots=True)

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from embeddings.errors import InvalidInput
-
-PLAN = "plan.json"
+from training.siamese.folder import PLAN
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]

@@ -9,6 +9,7 @@ import msgspec
 
 from embeddings.errors import InvalidInput
 from training.siamese.cleaning import clean
+from training.siamese.folder import CORPUS, DATA, FEEDBACK
 from training.siamese.keeping import kept
 from training.siamese.plan import Synthetic, TrainingPlan
 from training.siamese.progress import Show
@@ -17,9 +18,6 @@ from training.siamese.reading import read_corpus, read_feedback, read_headings, 
 from training.siamese.splitting import split, without_leaks
 from training.siamese.types import EncodeTexts, TrainingData
 
-CORPUS = "corpus.jsonl.gz"
-FEEDBACK = "feedback.jsonl"
-DATA = "data"
 PREPARED = "prepared.pickle"
 # Without any example of people's: passages that get written queries.
 DEFAULT_SYNTHETIC_PASSAGES = 2_000
@@ -40,7 +38,7 @@ class Prepared:
 def prepare(folder: Path, plan: TrainingPlan, encode: EncodeTexts, show: Show) -> Prepared:
     """The data of a run; made at the first call and read from the folder at the next.
 
-    Raises InvalidInput when there is nothing to learn from, or too little to be judged on.
+    Raises InvalidInput when there is nothing to learn from.
     """
     return kept(folder / PREPARED, lambda: _prepare(folder, plan, encode, show))
 
@@ -124,7 +122,7 @@ def _divide(
 
 
 def _validation_share(train: TrainingData, plan: TrainingPlan) -> float:
-    """None where it would be few queries: luck would choose the weights, and the queries teach more."""
+    """Nothing where it would be few queries: luck would choose the weights, and the queries teach more."""
     queries = len({pair.query for pair in train.pairs}) * plan.validation_share
     return plan.validation_share if queries >= MIN_VALIDATION_QUERIES else 0.0
 

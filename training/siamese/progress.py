@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PROGRESS = "progress.json"
-LOSSES = "loss.jsonl"
+from training.siamese.folder import LOSSES, PROGRESS
 
 # Told what is counted, how many are done, and of how many.
 Show = Callable[[str, int, int], None]

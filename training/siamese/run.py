@@ -33,6 +33,7 @@ from training.siamese.card import write_card
 from training.siamese.encoding import encode_with
 from training.siamese.export import export_encoder
 from training.siamese.fitting import Watch, fit
+from training.siamese.folder import ARTIFACT, FAILURE, REPORT
 from training.siamese.general import Task, load_general
 from training.siamese.judgement import judge
 from training.siamese.keeping import kept, write_json
@@ -46,10 +47,7 @@ from training.siamese.splitting import held_out_task
 from training.siamese.types import EncodeTexts, Pair, Shape, TrainingData
 from training.siamese.validation import make_validator
 
-REPORT = "report.json"
-FAILURE = "failure.json"
 MODEL = "model"
-ARTIFACT = "artifact"
 TRAINING = "training.json"
 # Of the minutes that a plan allows, what is left to export and judgement.
 TRAINING_SHARE = 0.7

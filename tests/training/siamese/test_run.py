@@ -13,10 +13,10 @@ from tests.training.encoder_fixtures import TEXTS, write_encoder
 from training.encoder_card import CARD
 from training.siamese import export
 from training.siamese.export import export_encoder
+from training.siamese.folder import ARTIFACT, CORPUS, DATA, FAILURE, REPORT
 from training.siamese.plan import Cleaning, Gate, Optimisation, Synthetic, TrainingPlan, write_plan
-from training.siamese.preparing import CORPUS, DATA
 from training.siamese.progress import RunCancelled, read_losses, read_progress
-from training.siamese.run import ARTIFACT, FAILURE, MODEL, REPORT, SiameseRun, main
+from training.siamese.run import MODEL, SiameseRun, main
 
 QUESTIONS = 60
 # Random layers of 32 numbers lose more by int8 than trained ones.

@@ -1,0 +1,15 @@
+"""What lies in the folder of a run, by name. Nothing here needs torch: the service reads and writes it too.
+
+Given: the plan, and as there are any the corpus, feedback, and files of examples under `DATA`. Made: progress
+and losses on the way; in the end the artifact with the report, or the failure.
+"""
+
+PLAN = "plan.json"
+CORPUS = "corpus.jsonl.gz"
+FEEDBACK = "feedback.jsonl"
+DATA = "data"
+PROGRESS = "progress.json"
+LOSSES = "loss.jsonl"
+ARTIFACT = "artifact"
+REPORT = "report.json"
+FAILURE = "failure.json"
