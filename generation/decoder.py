@@ -117,7 +117,10 @@ class Decoder:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as in the encoder
+        # Threads wait awake between the nodes of a pass, and sleep when it ends: with 445 tokens of passages
+        # 47 ms a question instead of 55 (2 cores).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         weights = str(directory / manifest.weights)
         session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
         tokenizer: Tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
