@@ -36,18 +36,6 @@ class JobService:
         """Ask for a job. input: JSON values for the kind's function. Raises NotFound for the collection."""
         return await self._insert(make_job_id(), NewJob(kind, collection, input or {}))
 
-    async def submit_once(
-        self,
-        kind: str,
-        collection: str | None = None,
-        input: Mapping[str, Any] | None = None,  # noqa: A002
-    ) -> JobInfo:
-        """Ask for a job unless one of this kind waits or runs for the collection; that one is the answer
-        then.
-        """
-        active = await self.find_active(kind, collection)
-        return active if active is not None else await self.submit(kind, collection, input)
-
     async def find_active(self, kind: str, collection: str | None) -> JobInfo | None:
         """The oldest job of this kind that waits or runs for the collection."""
         found: list[JobInfo] = []

@@ -10,10 +10,8 @@ from app.services.release_types import Release
 from app.settings import Settings
 from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.errors import InvalidInput
+from training.siamese.folder import CHECKPOINT
 from training.siamese.plan import TrainingPlan, parse_plan
-
-# In the folder of a model that Footnote has trained: the same as sentence-transformers opens it.
-CHECKPOINT = "checkpoint"
 
 
 def make_plan(settings: Settings, folder: Path, name: str, overrides: Mapping[str, Any]) -> TrainingPlan:

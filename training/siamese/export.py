@@ -18,10 +18,9 @@ from training.encoder_source import EncoderSource, read_source
 from training.minilm import minilm_directory
 from training.parity_texts import BUILT_IN, CALIBRATION, FEWEST_TEXTS, ParityTexts
 from training.siamese.card import write_card
+from training.siamese.folder import CHECKPOINT
 from training.siamese.plan import TrainingPlan
 
-# In the artifact: the folder of sentence-transformers that the next training goes on from.
-CHECKPOINT = "checkpoint"
 QUERIES = 40
 PASSAGES = 120
 QUERY_CHARS = 120

@@ -11,5 +11,7 @@ DATA = "data"
 PROGRESS = "progress.json"
 LOSSES = "loss.jsonl"
 ARTIFACT = "artifact"
+# In the artifact: the model as sentence-transformers opens it, which the next training goes on from.
+CHECKPOINT = "checkpoint"
 REPORT = "report.json"
 FAILURE = "failure.json"

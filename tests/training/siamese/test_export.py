@@ -10,7 +10,8 @@ from embeddings.errors import ModelDamaged
 from tests.training.encoder_fixtures import TEXTS, write_encoder
 from training.parity_texts import BUILT_IN
 from training.siamese import export
-from training.siamese.export import CHECKPOINT, base_of, collection_texts, export_encoder, provenance
+from training.siamese.export import base_of, collection_texts, export_encoder, provenance
+from training.siamese.folder import CHECKPOINT
 from training.siamese.plan import Objective, TrainingPlan
 
 PLAN = TrainingPlan(name="mine", licence="CC0-1.0", objective=Objective(matryoshka_dimensions=(32, 16)))
