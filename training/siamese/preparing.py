@@ -19,7 +19,7 @@ from training.siamese.splitting import split, without_leaks
 from training.siamese.types import EncodeTexts, TrainingData
 
 PREPARED = "prepared.pickle"
-# Without any example of people's: passages that get written queries.
+# With too few examples of people's to be judged on: passages that get written queries.
 DEFAULT_SYNTHETIC_PASSAGES = 2_000
 # On SciFact 60 queries fell by a point while 216 others rose by one, and training stopped.
 MIN_VALIDATION_QUERIES = 200
@@ -88,8 +88,8 @@ def _write(
 
 
 def _synthetic(data: TrainingData, plan: TrainingPlan) -> Synthetic:
-    """As planned; where people gave no example, queries are written in any case."""
-    if plan.synthetic.passages or data:
+    """As planned; where people gave too few examples, queries are written in any case."""
+    if plan.synthetic.passages or _enough(data, plan):
         return plan.synthetic
     passages = min(len(data.corpus), DEFAULT_SYNTHETIC_PASSAGES)
     return msgspec.structs.replace(plan.synthetic, passages=passages)
@@ -102,10 +102,12 @@ def _divide(
     encode: EncodeTexts,
     report: dict[str, Any],
 ) -> Prepared:
-    """People's examples are held out where there are any; written queries then only train."""
+    """People's examples are held out where there are enough; written queries then only train."""
     seed = plan.optimisation.seed
-    outer = split(given or synthetic, plan.held_out_share, seed)
-    if given and synthetic:
+    together = replace(given, pairs=(*given.pairs, *synthetic.pairs))
+    enough = _enough(given, plan)
+    outer = split(given if enough else together, plan.held_out_share, seed)
+    if enough and synthetic:
         # Also about documents of held-out questions: in service those are searched after training, too.
         train = replace(outer.train, pairs=(*outer.train.pairs, *synthetic.pairs))
         outer = replace(outer, train=train)
@@ -119,6 +121,12 @@ def _divide(
         "held_out": _counts(outer.held_out),
     }
     return Prepared(inner.train, inner.held_out, outer.held_out, report)
+
+
+def _enough(data: TrainingData, plan: TrainingPlan) -> bool:
+    """Whether the share that is held out is as much as the gate asks for."""
+    queries = len({pair.query for pair in data.pairs}) + len(data.scored) + len(data.labelled)
+    return queries * plan.held_out_share >= plan.gate.min_queries
 
 
 def _validation_share(train: TrainingData, plan: TrainingPlan) -> float:

@@ -13,12 +13,15 @@ from tests.training.encoder_fixtures import TEXTS, write_encoder
 from training.encoder_card import CARD
 from training.siamese import export
 from training.siamese.export import export_encoder
-from training.siamese.folder import ARTIFACT, CORPUS, DATA, FAILURE, REPORT
+from training.siamese.folder import ARTIFACT, CORPUS, DATA, FAILURE, FEEDBACK, REPORT
 from training.siamese.plan import Cleaning, Gate, Optimisation, Synthetic, TrainingPlan, write_plan
+from training.siamese.preparing import prepare
 from training.siamese.progress import RunCancelled, read_losses, read_progress
 from training.siamese.run import MODEL, SiameseRun, main
+from training.siamese.types import Origin
 
 QUESTIONS = 60
+WRITTEN = Synthetic(sources=("headings", "sentences"), consistent_within=QUESTIONS)
 # Random layers of 32 numbers lose more by int8 than trained ones.
 LOOSE = export.ParityBounds(lowest_cosine=0.3, mean_cosine=0.5, top10_overlap=0)
 
@@ -74,6 +77,12 @@ def give_pairs(folder: Path) -> None:
     rows = ({"query": question(n), "positive": passage(n)} for n in range(QUESTIONS))
     (folder / DATA).mkdir(parents=True)
     (folder / DATA / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def give_documents(folder: Path) -> None:
+    rows = ({"_id": f"d{n}#0", "title": f"Title {n}", "text": passage(n)} for n in range(QUESTIONS))
+    with gzip.open(folder / CORPUS, "wt", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 @pytest.fixture(scope="module")
@@ -141,13 +150,29 @@ def test_finished_stages_are_not_done_again(done: Path, base: Path, in_service: 
 
 
 def test_documents_alone_get_written_queries(base: Path, in_service: Path, tmp_path: Path) -> None:
-    rows = ({"_id": f"d{n}#0", "title": f"Title {n}", "text": passage(n)} for n in range(QUESTIONS))
-    with gzip.open(tmp_path / CORPUS, "wt", encoding="utf-8") as lines:
-        lines.writelines(json.dumps(row) + "\n" for row in rows)
-    written = Synthetic(sources=("headings", "sentences"), consistent_within=QUESTIONS)
-    report = make_run(tmp_path, base, in_service, synthetic=written).go()
+    give_documents(tmp_path)
+    report = make_run(tmp_path, base, in_service, synthetic=WRITTEN).go()
     assert set(report["data"]["train"]) == {"synthetic", "passages"}
     assert report["data"]["held_out"]["synthetic"] > 0
+
+
+def test_one_example_among_documents_does_not_stand_in_the_way(
+    base: Path, in_service: Path, tmp_path: Path
+) -> None:
+    give_documents(tmp_path)
+    liked = {
+        "query": question(3),
+        "kind": "accepted",
+        "document_id": "d3",
+        "passage": passage(3),
+        "release": 1,
+    }
+    (tmp_path / FEEDBACK).write_text(json.dumps(liked))
+    run = make_run(tmp_path, base, in_service, synthetic=WRITTEN)
+    prepared = prepare(tmp_path, run.plan, run.old.encode, lambda *_: None)
+    assert prepared.report["read"]["feedback"] == 1
+    assert len({pair.query for pair in prepared.held_out.pairs}) > 1  # all that one example could give
+    assert {pair.origin for pair in prepared.train.pairs} >= {Origin.SYNTHETIC}
 
 
 def test_run_without_anything_to_learn_from_fails_with_what_to_do_next(
