@@ -1,10 +1,9 @@
 """Retraining with all settings at their defaults on public sets, judged on test queries that it never saw.
 
-    python -m tests.benchmarks retraining scifact [--workplace DIR] [--peer]
+    python -m tests.benchmarks retraining scifact [--workplace DIR] [--plan JSON]
 
 Each domain gives a run what a user would give it: a BEIR folder with training queries, question-answer
-pairs, labelled texts, or documents alone. The peer is sentence-transformers with the settings of its own
-training examples (MultipleNegativesRankingLoss, batches of 16, one epoch, 2e-5, fp32) on the same examples.
+pairs, labelled texts, or documents alone.
 """
 
 import gzip
@@ -38,8 +37,8 @@ TEST_SHARE = 5  # one focus of MedQuAD in so many is only tested
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """sources: of the plan; documents: a BEIR folder whose documents alone are given; test: what both
-    encoders are measured on; random: answers are drawn anew, so that nothing can be learned.
+    """test: what both encoders are measured on; sources: of the plan; documents: a BEIR folder whose documents
+    alone are given.
     """
 
     test: Callable[[Path, Path], Task]
