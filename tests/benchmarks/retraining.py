@@ -37,8 +37,8 @@ TEST_SHARE = 5  # one focus of MedQuAD in so many is only tested
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """test: what both encoders are measured on; sources: of the plan; documents: a BEIR folder whose documents
-    alone are given.
+    """test: what both encoders are measured on; sources: of the plan; documents: a BEIR folder of which the
+    documents alone are given.
     """
 
     test: Callable[[Path, Path], Task]

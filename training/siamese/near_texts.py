@@ -51,7 +51,7 @@ def leaders(vectors: NDArray[np.float32], near: float) -> NDArray[np.int64]:
     return found
 
 
-def nearest(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+def highest_cosines(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
     """For each row the cosine of the nearest of the others; (n,). -1 where there is none."""
     if not len(vectors) or not len(others):
         return np.full(len(vectors), -1, np.float32)

@@ -11,7 +11,7 @@ from embeddings.errors import InvalidInput
 from retrieval.benchmark import RetrievalTask
 from training.siamese.cleaning import AnyExample, Removal, Removed, roles, sides
 from training.siamese.components import APART, Apart, hold_out, hold_out_labelled, queries_in
-from training.siamese.near_texts import ROUNDING, encode_once, nearest
+from training.siamese.near_texts import ROUNDING, encode_once, highest_cosines
 from training.siamese.texts import normalised
 from training.siamese.types import EncodeTexts, Pair, ScoredPair, Shape, TrainingData
 
@@ -132,7 +132,7 @@ def _unlike(
     if isinstance(held[0], ScoredPair):
         # The two texts of a pair have no order.
         against = np.concatenate([against, np.roll(against, against.shape[1] // 2, axis=1)])
-    for example, cosine in zip(train, nearest(tested, against), strict=True):
+    for example, cosine in zip(train, highest_cosines(tested, against), strict=True):
         if cosine >= near - ROUNDING:
             removed.add(LEAK, example)
         else:
