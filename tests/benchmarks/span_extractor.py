@@ -3,7 +3,7 @@
     python -m tests.benchmarks.span_extractor [--checkpoints .bench/span-extractor] [--max-minutes 90]
 
 The same weights to start from, the same questions, transformers' own question-answering head: a span's start
-and end, no answer at [CLS]. AdamW, linear warm-up and decay, bf16 autocast, batches of like length. It runs
+and end, no answer at [CLS]. AdamW, linear warm-up and decay, bf16 autocast, batches without padding. It runs
 in pieces: stopped by SIGTERM, Ctrl-C or --max-minutes it saves a checkpoint and ends with 3, and the same
 command goes on from there; it ends with 0 when the training is done.
 """
@@ -17,6 +17,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from tests.benchmarks.environments import WORKPLACE
-from tests.benchmarks.span_windows import Window, collate, training_windows
+from tests.benchmarks.span_windows import Window, training_windows
 from training.batching import length_grouped_batches
 from training.decoder_data import QaRecord, load_records
 from training.decoder_recipe import SPAN_FILES, existing, held_out
 from training.minilm import minilm_directory
+from training.siamese.swaps import PACKED_ATTENTION, byte_dropout_in
 
 CHECKPOINTS = WORKPLACE / "span-extractor"
 CHECKPOINT = "extractor.pt"
@@ -87,11 +89,13 @@ class Trainer:
     def train_step(self) -> float:
         """The next optimiser step; returns the loss in nats."""
         batch = [self.windows[index] for index in self.plan[self.step]]
-        starts = torch.tensor([window.start for window in batch])
-        ends = torch.tensor([window.end for window in batch])
         self.model.train()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = self.model(**collate(batch), start_positions=starts, end_positions=ends).loss
+            logits = self.model(**pack_windows(batch))
+        lengths = [len(window) for window in batch]
+        starts = _span_loss(logits.start_logits, lengths, [window.start for window in batch])
+        ends = _span_loss(logits.end_logits, lengths, [window.end for window in batch])
+        loss = (starts + ends) / 2
         loss.backward()
         clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
@@ -116,6 +120,26 @@ class Trainer:
         for name in ("model", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(found[name])
         self.step, self.seconds = found["step"], found["seconds"]
+
+
+def pack_windows(windows: Sequence[Window]) -> dict[str, torch.Tensor]:
+    """Windows one after another in one row, each seeing only itself: nothing is padded."""
+    lengths = [len(window) for window in windows]
+    row = {
+        "input_ids": [token for window in windows for token in window.ids],
+        "token_type_ids": [kind for window in windows for kind in window.types],
+        "position_ids": [place for length in lengths for place in range(length)],
+    }
+    ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+    return {name: torch.tensor([values]) for name, values in row.items()} | {"cu_seq_lens_q": ends}
+
+
+def _span_loss(logits: torch.Tensor, lengths: Sequence[int], places: Sequence[int]) -> torch.Tensor:
+    """Mean cross entropy in nats, as transformers' head has it: the softmax goes over one window."""
+    of_windows = logits[0].float().split(list(lengths))
+    return -torch.stack(
+        [row.log_softmax(0)[place] for row, place in zip(of_windows, places, strict=True)]
+    ).mean()
 
 
 class StopSignal:
@@ -169,11 +193,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     windows = training_windows(AutoTokenizer.from_pretrained(minilm_directory()), records)
     settings = Settings(epochs=options.epochs, learning_rate=options.learning_rate)
     torch.manual_seed(settings.seed)
-    model = AutoModelForQuestionAnswering.from_pretrained(minilm_directory())
+    model = AutoModelForQuestionAnswering.from_pretrained(
+        minilm_directory(), attn_implementation=PACKED_ATTENTION
+    )
     trainer = Trainer(windows, settings, model)
     if (options.checkpoints / CHECKPOINT).is_file():
         trainer.load(options.checkpoints / CHECKPOINT)
-    train(trainer, options.checkpoints, stop, options.max_steps, options.max_minutes * 60)
+    with byte_dropout_in(model):
+        train(trainer, options.checkpoints, stop, options.max_steps, options.max_minutes * 60)
     done, total = trainer.step, len(trainer.plan)
     print(f"{done} of {total} steps in {trainer.seconds:.0f} s: {options.checkpoints}")
     sys.exit(0 if done == total else 3)
