@@ -1,9 +1,10 @@
 """Retraining with all settings at their defaults on public sets, judged on test queries that it never saw.
 
-    python -m tests.benchmarks retraining scifact [--workplace DIR] [--plan JSON]
+    python -m tests.benchmarks retraining scifact [--peer] [--workplace DIR] [--plan JSON]
 
 Each domain gives a run what a user would give it: a BEIR folder with training queries, question-answer
-pairs, labelled texts, or documents alone.
+pairs, labelled texts, or documents alone. With --peer the same examples also go to sentence-transformers'
+own script.
 """
 
 import gzip
@@ -24,6 +25,7 @@ import msgspec
 from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.encoder import Encoder
 from retrieval.benchmark import load_task
+from tests.benchmarks.retraining_peer import PlainEncoder, train_peer
 from training.siamese.folder import ARTIFACT, CORPUS, REPORT
 from training.siamese.general import Task, load_general
 from training.siamese.judgement import Judged, measure
@@ -89,6 +91,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--workplace", type=Path, default=WORKPLACE)
     parser.add_argument("--plan", default="{}", help="settings that differ from the defaults, as JSON")
     parser.add_argument("--label", default="default", help="name of the run's folder")
+    parser.add_argument("--peer", action="store_true", help="also train with sentence-transformers' script")
 
 
 def measure_domain(options: Namespace) -> Mapping[str, object]:
@@ -107,18 +110,25 @@ def measure_domain(options: Namespace) -> Mapping[str, object]:
     general = [data / "stsb/en/test.jsonl.gz"]
     if "scifact" not in options.domain:
         general.append(data / "scifact")
-    told = {"domain": options.domain, "label": options.label, "minutes": round(minutes, 1)}
-    return told | _figures(folder, domain.test(data, folder), [str(path) for path in general])
-
-
-def _figures(folder: Path, test: Task, general: list[str]) -> dict[str, Any]:
-    threads = os.cpu_count() or 1
-    old, new = Encoder.load(BUNDLED_ENCODER, threads), Encoder.load(folder / ARTIFACT, threads)
+    told: dict[str, Any] = {"domain": options.domain, "label": options.label, "minutes": round(minutes, 1)}
     report = json.loads((folder / REPORT).read_text())
-    tasks = {"test": test, **load_general(general)}
+    told |= {"promote": report["promote"], "reasons": report["reasons"]}
+    tasks = {"test": domain.test(data, folder), **load_general([str(path) for path in general])}
+    told |= _figures(tasks, Encoder.load(folder / ARTIFACT, os.cpu_count() or 1))
+    return told | (_peer_figures(folder, sources, tasks) if options.peer and sources else {})
+
+
+def _figures(tasks: Mapping[str, Task], new: Any) -> dict[str, Any]:
+    """The bundled encoder and a new one on each set."""
+    old = Encoder.load(BUNDLED_ENCODER, os.cpu_count() or 1)
     judged = {name: measure(name, task, old, new, Gate(), lambda *_: None) for name, task in tasks.items()}
-    shown = {name.rpartition("data/")[2]: _shown(each) for name, each in judged.items()}
-    return {"promote": report["promote"], "reasons": report["reasons"], **shown}
+    return {name.rpartition("data/")[2]: _shown(each) for name, each in judged.items()}
+
+
+def _peer_figures(folder: Path, sources: Iterable[str], tasks: Mapping[str, Task]) -> dict[str, Any]:
+    seconds = train_peer(folder, list(sources))
+    figures = _figures(tasks, PlainEncoder(folder / "peer"))
+    return {"sentence-transformers": {"minutes": round(seconds / 60, 1), **figures}}
 
 
 def _shown(judged: Judged) -> dict[str, Any]:
