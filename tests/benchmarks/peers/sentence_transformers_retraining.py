@@ -3,8 +3,8 @@
     python sentence_transformers_retraining.py MODEL EXAMPLES OUTPUT
 
 EXAMPLES is JSON: `{"query": [...], "passage": [...]}` or `{"text": [...], "label": [...]}`. For pairs it is
-the script of the training overview (MultipleNegativesRankingLoss, one epoch, batches of 16 without duplicates,
-2e-5, a tenth of it warm-up), for labels the one of `training_batch_hard_trec.py` (BatchAllTripletLoss, one
+the script of the training overview (MultipleNegativesRankingLoss, one epoch, batches of 16 without
+duplicates, 2e-5, a tenth of it warm-up), for labels the one of `training_batch_hard_trec.py` (BatchAllTripletLoss, one
 epoch, batches of 32 grouped by label). The last line says how many seconds training took.
 """
 
