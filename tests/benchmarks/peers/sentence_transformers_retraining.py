@@ -4,8 +4,9 @@
 
 EXAMPLES is JSON: `{"query": [...], "passage": [...]}` or `{"text": [...], "label": [...]}`. For pairs it is
 the script of the training overview (MultipleNegativesRankingLoss, one epoch, batches of 16 without
-duplicates, 2e-5, a tenth of it warm-up), for labels the one of `training_batch_hard_trec.py` (BatchAllTripletLoss, one
-epoch, batches of 32 grouped by label). The last line says how many seconds training took.
+duplicates, 2e-5, a tenth of it warm-up), for labels the one of `training_batch_hard_trec.py`
+(BatchAllTripletLoss, one epoch, batches of 32 grouped by label). The last line says how many seconds
+training took.
 """
 
 import json
