@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace, cancelled: Callable[[], bool]) -> Distilla
         watch = Watch(
             folder=work,
             show=lambda what, done, total: bars.update(bar, description=what, completed=done, total=total),
-            out_of_time=lambda: time.monotonic() > end,
+            seconds_left=lambda: end - time.monotonic(),
             cancelled=cancelled,
         )
         teacher = minilm_directory() if str(options.teacher) == "bundled" else options.teacher

@@ -36,6 +36,10 @@ from training.siamese.watch import FitReport, Watch
 __all__ = ["FitReport", "Watch", "fit"]
 
 CHECKPOINT_EVERY_S = 30.0
+# Steps of a process after which its pace is known; the first ones are slow.
+PACE_STEPS, SLOW_STEPS = 12, 3
+# Of the time that is left, what the planned steps may take: later ones can be slower.
+USED_SHARE = 0.92
 
 
 def fit(
@@ -90,8 +94,9 @@ class _Trainer:
         self._optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self._curve = LossCurve(watch.folder)
         self._progress = Progress()
-        self._total = self._planned_steps()
+        self._planned = self._planned_steps()
         self._saved_at = 0.0
+        self._times: list[float] = []
 
     def _lengths(self) -> list[int]:
         columns = zip(*(each.texts for each in self._examples), strict=True)
@@ -109,6 +114,11 @@ class _Trainer:
             )
         steps = math.ceil(batches * self._settings.epochs / self._settings.accumulation)
         return max(1, min(steps, self._settings.max_steps or steps))
+
+    @property
+    def _total(self) -> int:
+        """Steps that the rates fall to nothing over: as planned, or what there is time for."""
+        return min(self._planned, self._progress.fitting or self._planned)
 
     def run(self) -> None:
         """Train to the end, from the checkpoint where there is one."""
@@ -146,7 +156,7 @@ class _Trainer:
         progress, began = self._progress, time.monotonic() - self._progress.seconds
         self._saved_at = time.monotonic()
         while not progress.ended:
-            late = self._watch.out_of_time()
+            late = self._watch.seconds_left() <= 0
             if self._is_due(late):
                 self._evaluate()
             self._log()
@@ -155,8 +165,17 @@ class _Trainer:
             if progress.ended is None:
                 self._step()
                 progress.seconds = time.monotonic() - began
+                self._fit_into_time()
                 if time.monotonic() - self._saved_at > CHECKPOINT_EVERY_S:
                     self._save()
+
+    def _fit_into_time(self) -> None:
+        """Once the pace is known: a schedule cut off at a high rate teaches less than a short whole one."""
+        progress, left = self._progress, self._watch.seconds_left()
+        self._times.append(progress.seconds)
+        if progress.fitting is None and len(self._times) == PACE_STEPS and math.isfinite(left):
+            pace = (self._times[-1] - self._times[SLOW_STEPS]) / (PACE_STEPS - SLOW_STEPS - 1)
+            progress.fitting = progress.step + max(1, int(USED_SHARE * left / pace))
 
     def _why_ended(self, late: bool) -> str | None:
         if self._progress.step >= self._total:
@@ -262,7 +281,7 @@ class _Trainer:
             why=choice.why,
             precision=precision_here(self._settings.precision),
             steps=progress.step,
-            planned_steps=self._total,
+            planned_steps=self._planned,
             examples=len(self._examples),
             epochs=round(progress.epoch + progress.batch / len(self._batches.epoch(progress.epoch)), 3),
             seconds=round(progress.seconds, 3),

@@ -9,6 +9,7 @@ failure.json tells.
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -104,7 +105,7 @@ class SiameseRun:
         settings = self.plan.pretraining
         if settings.kind == "none":
             return None
-        watch = self._watch("pretrain", "pretraining")
+        watch = self._watch("pretrain", "pretraining", 2)
         return asdict(pretrain(model, prepared.train.corpus, settings, self.plan.optimisation, watch))
 
     def _round(self, model: SentenceTransformer, number: int, prepared: Prepared) -> dict[str, Any]:
@@ -112,7 +113,8 @@ class SiameseRun:
         settings = self.plan.optimisation
         validate = make_validator(prepared.validation.pairs, prepared.train.corpus, settings.seed)
         share = msgspec.structs.replace(settings, epochs=settings.epochs / self.plan.negatives.rounds)
-        watch = replace(self._watch("train", f"round-{number}"), validate=validate)
+        rounds = self.plan.negatives.rounds - number + 1
+        watch = replace(self._watch("train", f"round-{number}", rounds), validate=validate)
         data = replace(prepared.train, pairs=pairs)
         return {"mining": mining, **asdict(fit(model, data, self.plan.objective, share, watch))}
 
@@ -140,13 +142,21 @@ class SiameseRun:
         in_service = Path(self.plan.in_service or BUNDLED_ENCODER)
         return self.old.encode if unchanged and base == in_service else encode_with(model)
 
-    def _watch(self, stage: str, name: str) -> Watch:
-        show = self._progress(stage).show
-        return Watch(self.folder, show, out_of_time=self._out_of_time, cancelled=self.cancelled, name=name)
+    def _watch(self, stage: str, name: str, parts: int) -> Watch:
+        """parts: that the time left for training is shared by, this one and those behind it."""
+        now, show = time.monotonic(), self._progress(stage).show
+        end = now + (self._training_end() - now) / parts
+        return Watch(
+            self.folder,
+            show,
+            seconds_left=lambda: end - time.monotonic(),
+            cancelled=self.cancelled,
+            name=name,
+        )
 
-    def _out_of_time(self) -> bool:
+    def _training_end(self) -> float:
         minutes = self.plan.minutes
-        return minutes is not None and time.monotonic() - self.began > 60 * minutes * TRAINING_SHARE
+        return math.inf if minutes is None else self.began + 60 * minutes * TRAINING_SHARE
 
     def _export(self, prepared: Prepared, report: dict[str, Any]) -> None:
         if (self.folder / ARTIFACT / MANIFEST).is_file():

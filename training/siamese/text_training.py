@@ -154,7 +154,7 @@ class TextTrainer:
     def _why_ended(self) -> str | None:
         if self._progress.step >= self.planned_steps:
             return "done"
-        return "out of time" if self._watch.out_of_time() else None
+        return "out of time" if self._watch.seconds_left() <= 0 else None
 
     def _step(self) -> float:
         progress, optimisation = self._progress, self._schedule.optimisation

@@ -1,5 +1,6 @@
 """How a training is followed from outside, and what it tells at its end."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,15 @@ class Watch:
     """How a training is followed and ended from outside.
 
     folder: of the checkpoint (`NAME.checkpoint`) and the loss curve; show: told "steps", done, of how many;
-    validate: the metric of the model as it stands, larger is better; out_of_time: asked after each step,
-    ends the training as if it were done; cancelled: asked several times a second, ends it with RunCancelled
-    once a checkpoint is written.
+    validate: the metric of the model as it stands, larger is better; seconds_left: asked after each step; the
+    schedule is shortened to them, and at 0 the training ends as if it were done; cancelled: asked several
+    times a second, ends it with RunCancelled once a checkpoint is written.
     """
 
     folder: Path
     show: Show = lambda _what, _done, _total: None
     validate: Callable[[SentenceTransformer], float] | None = None
-    out_of_time: Callable[[], bool] = lambda: False
+    seconds_left: Callable[[], float] = lambda: math.inf
     cancelled: Callable[[], bool] = lambda: False
     name: str = "train"
 

@@ -16,7 +16,8 @@ VERBS = ("work", "begin", "break", "cost", "grow")
 
 @lru_cache
 def encoder_folder(architecture: str = "bert") -> Path:
-    """A folder of sentence-transformers, written once a process."""
+    """A folder of sentence-transformers, written once a process; the same in each."""
+    torch.manual_seed(7)
     return write_encoder(architecture, Path(tempfile.mkdtemp()))
 
 

@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from embeddings.errors import InvalidInput
 from tests.training.siamese.model_fixtures import encoder, labelled, pairs, scored, triplets
 from training.siamese import fitting
 from training.siamese.encoding import encode_with
-from training.siamese.fitting import FitReport, Watch, fit
+from training.siamese.fitting import PACE_STEPS, FitReport, Watch, fit
 from training.siamese.plan import Objective, Optimisation
 from training.siamese.progress import RunCancelled, read_losses
 from training.siamese.types import LabelledText, TrainingData
@@ -62,7 +63,7 @@ def test_questions_find_their_passages_after_training(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [triplets(), scored(), labelled()])
 def test_default_objective_of_each_shape_lowers_its_loss(data: TrainingData, tmp_path: Path) -> None:
-    report = fit(encoder(), data, Objective(), msgspec.structs.replace(QUICK, epochs=4), Watch(tmp_path))
+    report = fit(encoder(), data, Objective(), msgspec.structs.replace(QUICK, epochs=8), Watch(tmp_path))
     losses = [line["loss"] for line in read_losses(tmp_path)]
     assert len(losses) == report.steps
     assert np.mean(losses[-4:]) < np.mean(losses[:4])
@@ -183,16 +184,25 @@ def test_training_that_only_harms_leaves_the_model_as_it_was(tmp_path: Path) -> 
 
 def test_run_out_of_time_ends_with_a_last_evaluation(tmp_path: Path) -> None:
     evaluated: list[float] = []
+    shown = [0]
     report = train(
         encoder(),
         tmp_path,
         msgspec.structs.replace(QUICK, evaluations=1),
         validate=lambda _model: evaluated.append(1.0) or float(len(evaluated)),
-        out_of_time=interrupt_after(3),
+        show=lambda _what, done, _total: shown.append(done),
+        seconds_left=lambda: 0.0 if shown[-1] >= 2 else math.inf,
     )
     assert report.ended == "out of time"
     assert report.steps == 3
     assert report.best_step == 3
+
+
+def test_schedule_is_shortened_to_the_time_that_is_left(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(QUICK, epochs=40)
+    report = train(encoder(), tmp_path, settings, seconds_left=lambda: 1e-9)
+    assert report.ended == "done"
+    assert report.steps == PACE_STEPS + 1 < report.planned_steps
 
 
 def test_averaged_weights_lie_between_old_and_new(tmp_path: Path) -> None:

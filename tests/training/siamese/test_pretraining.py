@@ -99,7 +99,7 @@ def test_what_is_done_is_not_done_again(bert: Path, tmp_path: Path) -> None:
 
 
 def test_out_of_time_it_ends_with_what_it_has(bert: Path, tmp_path: Path) -> None:
-    watch = Watch(tmp_path, out_of_time=lambda: True)
+    watch = Watch(tmp_path, seconds_left=lambda: 0.0)
     report = pretrain(opened(bert), CORPUS, settings("mlm"), OPTIMISATION, watch)
     assert report.ended == "out of time"
     assert report.steps == 1 < report.planned_steps
