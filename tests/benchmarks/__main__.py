@@ -15,6 +15,7 @@ from tests.benchmarks import (
     gate,
     kills,
     queries_beside_bulk,
+    random_labels,
     retraining,
     scale,
     scale_http,
@@ -23,6 +24,7 @@ from tests.benchmarks import (
     soak,
     stores,
     switches,
+    training_kills,
     training_speed,
 )
 
@@ -49,7 +51,9 @@ BENCHMARKS = {
     "kills": Benchmark(kills.measure, kills.add_arguments),
     "retraining": Benchmark(retraining.measure_domain, retraining.add_arguments),
     "gate": Benchmark(gate.measure, gate.add_arguments),
+    "random-labels": Benchmark(random_labels.measure, random_labels.add_arguments),
     "few-shot": Benchmark(few_shot.measure, few_shot.add_arguments),
+    "training-kills": Benchmark(training_kills.measure, training_kills.add_arguments),
     "training-speed": Benchmark(training_speed.measure, training_speed.add_arguments),
     "soak": Benchmark(soak.measure, soak.add_arguments),
 }

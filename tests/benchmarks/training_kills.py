@@ -1,0 +1,182 @@
+"""kill -9 at random instants of trainings, while somebody searches.
+
+One of three dies: the training process, the worker that follows it, or the service with both. Each job has to
+end, in a release that serves or with a clear failure, and searches are answered by the old release meanwhile.
+The collection is this project's guide; a training takes a few steps, and whatever comes out may go into
+service, so that later trainings go on from earlier ones.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.resources import open_resources
+from app.services.types import Scope
+from app.settings import Settings
+from tests.benchmarks.servers import Server, footnote_server
+
+COLLECTION = "guide"
+JOB_TIMEOUT_S = 900.0
+ENDED = ("done", "failed", "cancelled")
+# Small, and promoted whatever it is worth: what is measured is that each job ends well.
+PLAN = {
+    "optimisation": {"max_steps": 12, "batch_examples": 16},
+    "synthetic": {"passages": 80, "sources": ["headings", "sentences"]},
+    "gate": {"min_gain": -100.0, "max_general_loss": 100.0, "min_queries": 1},
+    "minutes": 5,
+}
+
+
+@dataclass
+class Searches:
+    """Searches twice a second, as long as the service is up. failed: answers that were no hits."""
+
+    answered: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def beside(self, client: httpx.Client) -> Iterator[None]:
+        """Search in a thread of its own. What the death of the service cuts off is no failure."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._repeat, args=(client, ended))
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _repeat(self, client: httpx.Client, ended: threading.Event) -> None:
+        while not ended.wait(0.5):
+            try:
+                self._search(client)
+            except httpx.TransportError:
+                return
+
+    def _search(self, client: httpx.Client) -> None:
+        answer = client.post(f"/v1/collections/{COLLECTION}/search", json={"query": "make a backup"})
+        self.answered += 1
+        if not answer.is_success or not answer.json()["hits"]:
+            self.failed.append(f"{answer.status_code} {answer.text[:200]}")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--kills", type=int, default=20, help="each in a training of its own (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def measure(arguments: Namespace) -> Mapping[str, object]:
+    """How the jobs ended, and what searches found meanwhile."""
+    rng, searches = random.Random(arguments.seed), Searches()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        with footnote_server(home):
+            pass  # loads the guide
+        token = asyncio.run(_admin_token(home))
+        longest, _ = _one_job(home, token, searches, None)
+        ends, victims = Counter[str](), Counter[str]()
+        for number in range(1, arguments.kills + 1):
+            after, victim = rng.uniform(0, longest), rng.choice(("training", "worker", "service"))
+            _, end = _one_job(home, token, searches, (after, victim))
+            ends[end], victims[victim] = ends[end] + 1, victims[victim] + 1
+            print(f"kill {number}: {victim} after {after:.1f} s: {end}", file=sys.stderr)
+    clear = sum(count for end, count in ends.items() if not end.startswith("unclear"))
+    return {
+        "kills": arguments.kills,
+        "victims": dict(victims),
+        "ends": dict(ends),
+        "searches": searches.answered,
+        "failed_searches": searches.failed[:5],
+        "seconds_of_a_job": round(longest, 1),
+        "passed": clear == arguments.kills and not searches.failed,
+    }
+
+
+def _one_job(home: Path, token: str, searches: Searches, kill: tuple[float, str] | None) -> tuple[float, str]:
+    """One training to its end. kill: after how many seconds, and what. Returns seconds and how it ended."""
+    began = time.monotonic()
+    with _service(home, token, searches) as (server, client):
+        wanted = {"promote": "gate", "plan": PLAN}
+        asked = client.post(f"/v1/admin/collections/{COLLECTION}/train", json=wanted)
+        job = asked.raise_for_status().json()["id"]
+        died = kill is not None and _wait(client, job, kill[0]) is None and _kill(server, kill[1])
+        if not died:
+            return time.monotonic() - began, _end(client, job)
+    with _service(home, token, searches) as (_, client):
+        return time.monotonic() - began, _end(client, job)
+
+
+@contextmanager
+def _service(home: Path, token: str, searches: Searches) -> Iterator[tuple[Server, httpx.Client]]:
+    with ExitStack() as stack:
+        server = stack.enter_context(footnote_server(home))
+        headers, address = {"Authorization": f"Bearer {token}"}, f"http://{server.host}:{server.port}"
+        client = stack.enter_context(httpx.Client(base_url=address, headers=headers, timeout=60))
+        stack.enter_context(searches.beside(client))
+        yield server, client
+
+
+def _kill(server: Server, victim: str) -> bool:
+    """Whether the service itself is dead. A victim that has ended already leaves everything as it is."""
+    children = server.children()
+    trainings = [pid for pid in children if b"training.siamese.run" in _command(pid)]
+    workers = [pid for pid in children if pid not in trainings]
+    for pid in {"training": trainings, "worker": workers, "service": [server.pid]}[victim]:
+        os.kill(pid, signal.SIGKILL)
+    return victim == "service"
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _wait(client: httpx.Client, job: str, seconds: float) -> dict[str, Any] | None:
+    """The job when it ends within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found: dict[str, Any] = client.get(f"/v1/jobs/{job}").raise_for_status().json()
+        if found["state"] in ENDED:
+            return found
+        time.sleep(0.2)
+    return None
+
+
+def _end(client: httpx.Client, job: str) -> str:
+    """How a job ended; "unclear" where it did not, or does not say why, or its release does not serve."""
+    found = _wait(client, job, JOB_TIMEOUT_S)
+    if found is None:
+        return "unclear: still running"
+    if found["state"] != "done":
+        told = found["error"] and found["error"].get("next")
+        return f"{found['state']}: {found['error']['detail']}" if told else "unclear: failed without advice"
+    release = found["result"]["release"]
+    return (
+        "served" if release is None or release == _serving(client) else f"unclear: {release} does not serve"
+    )
+
+
+def _serving(client: httpx.Client) -> int:
+    answer = client.get(f"/v1/admin/collections/{COLLECTION}/releases").raise_for_status()
+    return next(each["number"] for each in answer.json()["releases"] if each["state"] == "serving")
+
+
+async def _admin_token(home: Path) -> str:
+    async with open_resources(Settings(home=home)) as resources:
+        return (await resources.keys.create("kills", {Scope.ADMIN})).token
