@@ -15,6 +15,7 @@ from embeddings.artifact import MANIFEST, ModelManifest, load_manifest
 from embeddings.errors import BuildDamaged, ModelDamaged
 from retrieval.builds.manifest import MANIFEST as BUILD_MANIFEST
 from retrieval.builds.manifest import BuildManifest, read_manifest, verify_files
+from training.siamese.folder import CHECKPOINT
 
 # Beside the files that a model's manifest names: on what terms it may be passed on.
 _TERMS = ("README.md", "LICENSE", "NOTICE")
@@ -181,6 +182,10 @@ def _model_files(stored: str, folder: Path, manifest: ModelManifest) -> Iterator
     terms = (name for name in _TERMS if (folder / name).is_file() and name not in manifest.files)
     for name in (MANIFEST, *manifest.files, *terms):
         yield f"{stored}/{name}", folder / name
+    # Without the weights in full precision the restored encoder could not be trained any further.
+    for path in sorted((folder / CHECKPOINT).rglob("*")):
+        if path.is_file():
+            yield f"{stored}/{path.relative_to(folder).as_posix()}", path
 
 
 def _good_build(directory: Path) -> BuildManifest | None:

@@ -24,6 +24,7 @@ from training.siamese.checkpoints import CheckpointFile, LossCurve, Progress, id
 from training.siamese.cpu_training import LIVE_TOKENS, fast_training, takes_packed
 from training.siamese.examples import Example, described, examples_for
 from training.siamese.objectives import Choice, choose_objective, make_loss
+from training.siamese.pace import Pace
 from training.siamese.plan import Objective, Optimisation
 from training.siamese.progress import RunCancelled
 from training.siamese.rates import layer_groups, rate_factor
@@ -36,10 +37,6 @@ from training.siamese.watch import FitReport, Watch
 __all__ = ["FitReport", "Watch", "fit"]
 
 CHECKPOINT_EVERY_S = 30.0
-# Steps of a process after which its pace is known; the first ones are slow.
-PACE_STEPS, SLOW_STEPS = 12, 3
-# Of the time that is left, what the planned steps may take: later ones can be slower.
-USED_SHARE = 0.92
 
 
 def fit(
@@ -96,7 +93,7 @@ class _Trainer:
         self._progress = Progress()
         self._planned = self._planned_steps()
         self._saved_at = 0.0
-        self._times: list[float] = []
+        self._pace = Pace()
 
     def _lengths(self) -> list[int]:
         columns = zip(*(each.texts for each in self._examples), strict=True)
@@ -165,17 +162,15 @@ class _Trainer:
             if progress.ended is None:
                 self._step()
                 progress.seconds = time.monotonic() - began
-                self._fit_into_time()
+                self._shorten()
                 if time.monotonic() - self._saved_at > CHECKPOINT_EVERY_S:
                     self._save()
 
-    def _fit_into_time(self) -> None:
-        """Once the pace is known: a schedule cut off at a high rate teaches less than a short whole one."""
-        progress, left = self._progress, self._watch.seconds_left()
-        self._times.append(progress.seconds)
-        if progress.fitting is None and len(self._times) == PACE_STEPS and math.isfinite(left):
-            pace = (self._times[-1] - self._times[SLOW_STEPS]) / (PACE_STEPS - SLOW_STEPS - 1)
-            progress.fitting = progress.step + max(1, int(USED_SHARE * left / pace))
+    def _shorten(self) -> None:
+        """Plan for the time that is left, once the pace is known; after a kill for what is left then."""
+        ahead = self._pace.steps_ahead(self._progress.seconds, self._watch.seconds_left())
+        if ahead is not None:
+            self._progress.fitting = self._progress.step + ahead
 
     def _why_ended(self, late: bool) -> str | None:
         if self._progress.step >= self._total:

@@ -24,6 +24,7 @@ from training.batching import length_grouped_batches
 from training.siamese.checkpoints import CheckpointFile, LossCurve, Progress, identity_of
 from training.siamese.cpu_training import fast_training
 from training.siamese.fitting import CHECKPOINT_EVERY_S, Watch
+from training.siamese.pace import Pace
 from training.siamese.plan import Optimisation
 from training.siamese.progress import RunCancelled
 from training.siamese.rates import rate_factor
@@ -102,8 +103,15 @@ class TextTrainer:
         self._curve = LossCurve(watch.folder)
         self._progress = Progress()
         self._made = -1, list[list[int]]()
-        steps = math.ceil(len(self._epoch(0)) * schedule.epochs)
-        self.planned_steps = max(1, min(steps, schedule.max_steps or steps))
+        self._pace = Pace()
+        accumulation = schedule.optimisation.accumulation
+        steps = math.ceil(len(self._epoch(0)) * schedule.epochs / accumulation)
+        self._planned = max(1, min(steps, schedule.max_steps or steps))
+
+    @property
+    def planned_steps(self) -> int:
+        """As planned, or as many as there is time for."""
+        return min(self._planned, self._progress.fitting or self._planned)
 
     def run(self) -> Progress:
         """Train to the end, from the checkpoint where there is one; a loop that is done is not run again.
@@ -145,6 +153,8 @@ class TextTrainer:
             loss = self._step()
             progress.seconds = time.monotonic() - began
             self._curve.add(progress.logged_before + progress.step, loss, None)
+            ahead = self._pace.steps_ahead(progress.seconds, self._watch.seconds_left())
+            progress.fitting = progress.fitting if ahead is None else progress.step + ahead
             progress.ended = self._why_ended()
             if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                 self._save()
@@ -157,22 +167,30 @@ class TextTrainer:
         return "out of time" if self._watch.seconds_left() <= 0 else None
 
     def _step(self) -> float:
+        """One optimiser step. Nothing counts as done before the weights have changed."""
         progress, optimisation = self._progress, self._schedule.optimisation
         torch.manual_seed(optimisation.seed * 1_000_003 + progress.step)
-        batches = self._batches(progress.epoch)
-        batch = batches[progress.batch]
         self._module.train()
-        loss = self._loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._change_weights(float(loss.detach()))
+        loss, tokens, place = 0.0, 0, (progress.epoch, progress.batch)
+        for _ in range(optimisation.accumulation):
+            batch, place = self._batch_at(place)
+            part = self._loss(batch) / optimisation.accumulation
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += float(part.detach())
+            tokens += sum(self._lengths[row] for row in batch)
+        self._change_weights(loss)
         progress.step += 1
-        progress.batch += 1
-        if progress.batch == len(batches):
-            progress.epoch, progress.batch = progress.epoch + 1, 0
-        progress.tokens += sum(self._lengths[row] for row in batch)
-        progress.last_loss = float(loss.detach())
-        progress.first_loss = progress.last_loss if progress.first_loss is None else progress.first_loss
-        return progress.last_loss
+        progress.epoch, progress.batch = place
+        progress.tokens += tokens
+        progress.last_loss = loss
+        progress.first_loss = loss if progress.first_loss is None else progress.first_loss
+        return loss
+
+    def _batch_at(self, place: tuple[int, int]) -> tuple[list[int], tuple[int, int]]:
+        """The batch at (epoch, number), and the next one's place."""
+        epoch, number = place
+        batches = self._batches(epoch)
+        return batches[number], (epoch, number + 1) if number + 1 < len(batches) else (epoch + 1, 0)
 
     def _change_weights(self, loss: float) -> None:
         if not math.isfinite(loss):

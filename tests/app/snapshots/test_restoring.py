@@ -24,6 +24,7 @@ from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.errors import Conflict, Unreadable
 from tests.app.snapshots.conftest import TEXTS, make_build
 from tests.app.snapshots.crafted import craft, read_files
+from training.siamese.folder import CHECKPOINT
 
 QUESTIONS = ("when was the lighthouse built", "маяк на скале", "灯塔", "bread from flour")
 
@@ -71,7 +72,9 @@ async def test_keys_and_identity_are_restored(resources: Resources, models: Mode
 
 
 def test_release_finds_its_model_in_the_restored_folder(closed: Settings, tmp_path: Path) -> None:
-    shutil.copytree(BUNDLED_ENCODER, closed.home / "models" / "mine")
+    mine = shutil.copytree(BUNDLED_ENCODER, closed.home / "models" / "mine")
+    (mine / CHECKPOINT / "1_Pooling").mkdir(parents=True)
+    (mine / CHECKPOINT / "1_Pooling" / "config.json").write_text("{}")
     execute(closed.home, "UPDATE releases SET encoder = 'models/mine'")
     manifest = create_snapshot(closed, tmp_path / "a.tar")
     restored = restore_snapshot(tmp_path / "a.tar", tmp_path / "b")
@@ -81,6 +84,8 @@ def test_release_finds_its_model_in_the_restored_folder(closed: Settings, tmp_pa
     assert (restored.home / folder / "model.onnx").read_bytes() == (
         BUNDLED_ENCODER / "model.onnx"
     ).read_bytes()
+    # What a further training starts from comes back with it.
+    assert (restored.home / folder / CHECKPOINT / "1_Pooling" / "config.json").read_text() == "{}"
 
 
 def test_settings_of_the_data_folder_are_restored_without_its_folders(

@@ -13,7 +13,8 @@ from embeddings.errors import InvalidInput
 from tests.training.siamese.model_fixtures import encoder, labelled, pairs, scored, triplets
 from training.siamese import fitting
 from training.siamese.encoding import encode_with
-from training.siamese.fitting import PACE_STEPS, FitReport, Watch, fit
+from training.siamese.fitting import FitReport, Watch, fit
+from training.siamese.pace import PACE_STEPS
 from training.siamese.plan import Objective, Optimisation
 from training.siamese.progress import RunCancelled, read_losses
 from training.siamese.types import LabelledText, TrainingData

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -103,6 +104,15 @@ def test_out_of_time_it_ends_with_what_it_has(bert: Path, tmp_path: Path) -> Non
     report = pretrain(opened(bert), CORPUS, settings("mlm"), OPTIMISATION, watch)
     assert report.ended == "out of time"
     assert report.steps == 1 < report.planned_steps
+
+
+def test_accumulated_batches_make_one_step(bert: Path, tmp_path: Path) -> None:
+    wanted = settings("mlm", epochs=2, batch_tokens=128)
+    one = pretrain(opened(bert), CORPUS, wanted, OPTIMISATION, Watch(tmp_path / "one"))
+    optimisation = msgspec.structs.replace(OPTIMISATION, accumulation=2)
+    two = pretrain(opened(bert), CORPUS, wanted, optimisation, Watch(tmp_path / "two"))
+    assert two.steps == -(-one.steps // 2) < one.steps
+    assert two.tokens >= one.tokens
 
 
 def test_another_corpus_does_not_go_on_with_the_checkpoint(bert: Path, tmp_path: Path) -> None:
