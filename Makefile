@@ -6,13 +6,15 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 SERVING := $(VENV)/.serving
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help setup setup-dev run test lint format bench bench-encoder bench-decoder soak models locks
+.PHONY: help setup setup-dev run test test-browser test-clients lint format bench bench-encoder bench-decoder soak models locks
 
 help:
 	@echo "make setup      serving only, into $(VENV)"
 	@echo "make setup-dev  serving, training, evaluation, tests and lint"
 	@echo "make run        the service with its guide, on loopback"
 	@echo "make test | lint | format | bench"
+	@echo "make test-browser  the pages in headless Chromium"
+	@echo "make test-clients  the recipes of the guide with LangChain, LlamaIndex and Haystack"
 	@echo "make bench-encoder  the encoder against its peers, into the guide"
 	@echo "make bench-decoder  the decoder engine against its peers, into the guide (about 15 minutes)"
 	@echo "make soak       64 clients for 5 minutes, then 250 kills (about 20 minutes)"
@@ -44,6 +46,18 @@ run: setup
 
 test: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# FOOTNOTE_CHROMIUM or an installed Chromium; else Playwright downloads one.
+CHROMIUM := $(or $(FOOTNOTE_CHROMIUM),$(shell command -v chromium || command -v chromium-browser || command -v google-chrome))
+
+test-browser: setup-dev
+	$(PIP) install -r tests/browser/requirements.txt
+	test -n "$(CHROMIUM)" || $(BIN)/playwright install chromium
+	FOOTNOTE_BROWSER_TESTS=1 FOOTNOTE_CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -n0 tests/browser
+
+# Installs LangChain, LlamaIndex and Haystack into .bench at first.
+test-clients: setup-dev
+	$(BIN)/python -m tests.clients
 
 lint: setup-dev
 	$(BIN)/ruff check .
@@ -82,6 +96,6 @@ locks: setup-dev
 	$(PIP) install pip-tools
 	$(LOCK) --output-file requirements.lock pyproject.toml
 	$(LOCK) --extra train --constraint requirements.lock --output-file requirements-train.lock pyproject.toml
-	$(LOCK) --extra train --extra eval --extra dev --constraint requirements-train.lock \
+	$(LOCK) --extra train --extra eval --extra otel --extra dev --constraint requirements-train.lock \
 		--output-file requirements-dev.lock pyproject.toml
 	sed -i 's/+cpu$$//; /^#/d; /^$$/d' requirements.lock requirements-train.lock requirements-dev.lock

@@ -105,6 +105,11 @@ class Encoders:
                 self._open[folder] = await to_thread.run_sync(OpenEncoder, loaded, self._settings)
             return self._open[folder]
 
+    @property
+    def opened(self) -> tuple[OpenEncoder, ...]:
+        """All that are open, the one that the settings name first."""
+        return (self.default, *self._open.values())
+
     def model_id(self, release: Release) -> str | None:
         """The model whose vectors the release searches; None when that is not known."""
         return self.default.encoder.model_id if release.encoder is None else release.model_id
@@ -118,5 +123,5 @@ class Encoders:
 
     def close(self) -> None:
         """End the threads of every encoder."""
-        for each in (self.default, *self._open.values()):
+        for each in self.opened:
             each.close()

@@ -169,6 +169,11 @@ class Indexes:
         """The indexes that are searched now."""
         return {wanted: held.index for wanted, held in self._held.items()}
 
+    def index_of(self, release: Release) -> CollectionIndex | None:
+        """The index that this process searches a release with; None before its first search."""
+        held = self._held.get(self._wanted(release))
+        return None if held is None else held.index
+
     async def load(self, wanted: Wanted, index: CollectionIndex) -> None:
         """Bring an index, which nobody searches yet, up to what SQL holds.
 

@@ -24,15 +24,22 @@ from app.services.answers import AnswerService
 from app.services.chat import ChatService
 from app.services.classification import ClassificationService
 from app.services.collections import CollectionService
+from app.services.conversations import ConversationService
 from app.services.documents import DocumentService
 from app.services.encoding import Encoding, TextEncoder
 from app.services.feedback import FeedbackService
 from app.services.ingest import Ingest
+from app.services.kept_conversations import KeptConversations
 from app.services.keys import KeyService
+from app.services.mapping import MappingService
+from app.services.playground import PlaygroundService
+from app.services.query_log import QueryLog
 from app.services.reclaiming import Reclaimer
 from app.services.releases import ReleaseService
 from app.services.reranking import Reranking, TextReranker
 from app.services.search import SearchService
+from app.services.sessions import SessionService
+from app.services.stats import StatsService
 from app.services.training import TrainingService
 from app.settings import Settings
 from embeddings.errors import InvalidInput
@@ -40,6 +47,7 @@ from embeddings.reranker import Reranker
 from generation.answering import Answerer
 from generation.causal.chat import ChatModel
 from generation.causal.engine import CausalEngine
+from generation.causal.rewriting import QuestionRewriter
 from generation.types import Reader
 
 BUILDS = "indexes"
@@ -83,13 +91,19 @@ class Resources:
     reranking: Reranking
     answers: AnswerService
     chat: ChatService
+    conversations: ConversationService
     keys: KeyService
+    sessions: SessionService
     releases: ReleaseService
     reclaimer: Reclaimer
     jobs: JobService
     classification: ClassificationService
     feedback: FeedbackService
     training: TrainingService
+    mapping: MappingService
+    playground: PlaygroundService
+    query_log: QueryLog
+    stats: StatsService
 
     @property
     def encoding(self) -> Encoding:
@@ -120,8 +134,7 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
     Raises InvalidInput or StorageFull for a folder that cannot be used, Conflict for a database of a newer
     version, ModelDamaged for a model.
     """
-    await to_thread.run_sync(_make_home, settings.home)
-    await to_thread.run_sync(apply_migrations, settings.database, settings.busy_timeout_s)
+    await prepare_database(settings)
     loaded = await to_thread.run_sync(load_models, settings) if models is None else models
     database = Database(settings.database, settings.busy_timeout_s)
     builds = await _open_builds(settings, database)
@@ -129,6 +142,9 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
     try:
         yield resources
     finally:
+        await resources.query_log.close()
+        await resources.mapping.close()
+        await to_thread.run_sync(resources.playground.close)
         await to_thread.run_sync(resources.builder.close)
         await resources.indexes.close()
         await to_thread.run_sync(resources.encoders.close)
@@ -138,6 +154,15 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
             await to_thread.run_sync(loaded.engine.close)
         await to_thread.run_sync(builds.close)
         await database.close()
+
+
+async def prepare_database(settings: Settings) -> None:
+    """Make the data folder, for this user only, and bring its database up to date.
+
+    Raises InvalidInput or StorageFull for a folder that cannot be used, Conflict for a newer database.
+    """
+    await to_thread.run_sync(_make_home, settings.home)
+    await to_thread.run_sync(apply_migrations, settings.database, settings.busy_timeout_s)
 
 
 async def _open_builds(settings: Settings, database: Database) -> BuildStore:
@@ -177,7 +202,9 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
     collections = CollectionService(database, encoders)
     reranking = Reranking(models.reranker, encoders.default.encoding)
     search = SearchService(database, indexes, settings, reranking)
-    answers = AnswerService(search, collections, models.answerer, settings, models.answers_at_once)
+    rewriter = None if models.chat is None else QuestionRewriter(models.chat)
+    answers = AnswerService(search, collections, models.answerer, settings, models.answers_at_once, rewriter)
+    chat = ChatService(models.chat, answers, defaults)
     return Resources(
         settings=settings,
         database=database,
@@ -190,14 +217,20 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         search=search,
         reranking=reranking,
         answers=answers,
-        chat=ChatService(models.chat, answers, defaults),
+        chat=chat,
+        conversations=ConversationService(KeptConversations(database), answers),
         keys=KeyService(database),
+        sessions=SessionService(database),
         releases=ReleaseService(database, encoders, indexes),
         reclaimer=Reclaimer(database),
         jobs=JobService(database, settings),
         classification=ClassificationService(settings, encoders.default.encoding, models.load_encoder),
         feedback=FeedbackService(database, settings),
         training=TrainingService(database, settings),
+        mapping=MappingService(database, indexes),
+        playground=PlaygroundService(search, collections, models.answerer, chat),
+        query_log=QueryLog(database, settings),
+        stats=StatsService(database, settings),
     )
 
 

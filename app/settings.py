@@ -31,6 +31,11 @@ def _number(default: int, minimum: int, maximum: int) -> Any:
     return field(default=default, metadata={"minimum": minimum, "maximum": maximum})
 
 
+def _choice(*choices: str) -> Any:
+    """One of these words; the first is the default."""
+    return field(default=choices[0], metadata={"choices": choices})
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the operator may decide. app/guide/operate.md tells for each its unit and the reason to change it.
@@ -66,12 +71,31 @@ class Settings:
     # A second of questions on two cores.
     max_waiting_queries: int = _number(2000, 1, 1_000_000)
     busy_timeout_s: int = _number(10, 0, 3600)
+    # Requests in flight by what they cost. On two cores, a full house of searches waits for two seconds, one
+    # of answers of the bundled decoder for three.
+    max_in_flight_reads: int = _number(256, 1, 100_000)
+    max_in_flight_searches: int = _number(256, 1, 100_000)
+    max_in_flight_answers: int = _number(16, 1, 10_000)
+    max_in_flight_writes: int = _number(64, 1, 10_000)
+    # Of one key, or of one address without a key. 0: no limit.
+    rate_limit_per_minute: int = _number(0, 0, 1_000_000)
+    # Of one search, answer or text task, streams included. 0: no limit.
+    request_timeout_s: int = _number(300, 0, 86_400)
+    # What is in flight may go on for so long after the signal to stop.
+    shutdown_timeout_s: int = _number(20, 0, 3600)
+    # Requests are still taken for so long after the service has said that it is not ready any more.
+    shutdown_notice_s: int = _number(0, 0, 3600)
     # Worker processes that `footnote serve` keeps running: one, or none.
     workers: int = _number(1, 0, 1)
     # 0: as many as `threads`.
     training_threads: int = _number(0, 0, 256)
     # MiB. 0: half of what the machine has.
     training_memory_mb: int = _number(0, 0, 10_000_000)
+    log_format: str = _choice("text", "json")
+    log_level: str = _choice("warning", "debug", "info", "error")
+    query_log: str = _choice("off", "hashed", "full")
+    # 0: for ever.
+    query_log_days: int = _number(90, 0, 36_500)
 
     @property
     def database(self) -> Path:
@@ -164,7 +188,16 @@ def _value(item: Field[Any], raw: object, key: str, folder: Path) -> Any:
         raise InvalidInput(
             f"{key} is {raw!r}; it must be a text", field=key, found=repr(raw), expected="a text"
         )
+    if raw not in item.metadata.get("choices", (raw,)):
+        raise _not_offered(key, raw, item.metadata["choices"])
     return folder / Path(raw).expanduser() if item.type in _FOLDERS else raw
+
+
+def _not_offered(key: str, found: str, choices: tuple[str, ...]) -> InvalidInput:
+    expected = "one of " + ", ".join(choices)
+    return InvalidInput(
+        f"{key} is {found!r}; it must be {expected}", field=key, found=repr(found), expected=expected
+    )
 
 
 def _whole_number(item: Field[Any], raw: object, key: str) -> int:

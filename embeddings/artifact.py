@@ -95,7 +95,7 @@ def load_manifest(directory: Path) -> ModelManifest:
 
     Raises ModelDamaged when the manifest is absent or malformed, or a file is absent or differs.
     """
-    manifest = _read_manifest(directory)
+    manifest = read_manifest(directory)
     if manifest.weights not in manifest.files:
         raise _damaged(directory, f"the manifest lists no {manifest.weights}", "its weights among `files`")
     for name, expected in manifest.files.items():
@@ -103,7 +103,8 @@ def load_manifest(directory: Path) -> ModelManifest:
     return manifest
 
 
-def _read_manifest(directory: Path) -> ModelManifest:
+def read_manifest(directory: Path) -> ModelManifest:
+    """Read the manifest as it stands; no file that it names is looked at. Raises ModelDamaged."""
     path = directory / MANIFEST
     try:
         return msgspec.json.decode(path.read_bytes(), type=ModelManifest)

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from enum import Enum
 
 from embeddings.encoder import BATCH_TOKENS
-from embeddings.lane import EncodingLane, LaneSettings, TokenEncoder
+from embeddings.lane import EncodingLane, LaneSettings, LaneStatistics, TokenEncoder
 from embeddings.priority import give_way
 from embeddings.tokens import Keep
 from embeddings.waiting import Embedded, Window
@@ -87,6 +87,10 @@ class EncoderEngine:
         future raises InvalidInput for an unknown prompt, TextTooLong, and what the graph raises.
         """
         return self._lanes[lane].submit(texts, prompt, keep, refuse_truncation, refusable)
+
+    def statistics(self) -> dict[Lane, LaneStatistics]:
+        """What each lane has waiting, and has done."""
+        return {name: lane.statistics() for name, lane in self._lanes.items()}
 
     def close(self) -> None:
         """Fail what waits with Overloaded, and return when the threads have ended their present runs."""

@@ -14,6 +14,7 @@ answers in one place (HTTP status in brackets).
     ├── Unauthenticated       no key, or an unknown one                            [401]
     ├── Forbidden             a key without the scope                              [403]
     ├── Overloaded            a full queue [429], or not able to serve just now    [503]
+    ├── DeadlineExceeded      the time that a request had is over                  [504]
     ├── StorageFull           the disk took no more                                [507]
     ├── UpstreamFailed        a server that the settings name fails or refuses us  [502]
     ├── ModelDamaged          an artifact whose files or figures are wrong         [500]
@@ -110,6 +111,10 @@ class Overloaded(FootnoteError):
     ) -> None:
         super().__init__(message, field=field, found=found, expected=expected, next_step=next_step)
         self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(FootnoteError):
+    code = "deadline_exceeded"
 
 
 class StorageFull(FootnoteError):

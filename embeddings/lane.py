@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Condition, Event, Thread
 from typing import Protocol
@@ -58,6 +58,30 @@ class LaneSettings:
     yields_to: Callable[[], bool] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LaneStatistics:
+    """waiting_texts: now. Since the start: texts, tokens and batches that were run; padded_tokens: rows times
+    the longest row of each batch, so that tokens / padded_tokens tells how well the batches are filled.
+    """
+
+    waiting_texts: int = 0
+    texts: int = 0
+    tokens: int = 0
+    padded_tokens: int = 0
+    batches: int = 0
+
+    def after(self, rows: Sequence[Row]) -> "LaneStatistics":
+        """The same with one more batch."""
+        lengths = [len(row.ids) for row in rows]
+        return replace(
+            self,
+            texts=self.texts + len(rows),
+            tokens=self.tokens + sum(lengths),
+            padded_tokens=self.padded_tokens + len(rows) * max(lengths),
+            batches=self.batches + 1,
+        )
+
+
 class EncodingLane:
     """Takes requests and completes their futures. The threads start with the first request."""
 
@@ -68,6 +92,7 @@ class EncodingLane:
         self._changed = Condition()  # its lock guards everything below, and the requests
         self._threads: list[Thread] = []
         self._speed = _Speed()
+        self._done = LaneStatistics()
         self._moved_at = 0.0  # when one of the lane's own threads last did a step
         self._busy = Event()  # for the stand-in: there is work, or the lane has stopped
         self._stopped = Event()
@@ -77,6 +102,11 @@ class EncodingLane:
     def has_work(self) -> bool:
         """Whether texts wait to be tokenised or run."""
         return self._queue.has_work
+
+    def statistics(self) -> LaneStatistics:
+        """What waits, and what was done."""
+        with self._changed:
+            return replace(self._done, waiting_texts=self._queue.waiting_texts)
 
     def submit(
         self, texts: Sequence[str], prompt: str, keep: Keep, refuse_truncation: bool, refusable: bool
@@ -162,7 +192,8 @@ class EncodingLane:
     def _step_if_starving(self) -> bool:
         with self._changed:
             if not self._queue.has_work:
-                self._busy.clear()
+                if not self._closing:  # or the stand-in, which was about to look, would wait for ever
+                    self._busy.clear()
                 return False
             if time.perf_counter() - self._moved_at < _STARVING_S:
                 return False
@@ -227,6 +258,7 @@ class EncodingLane:
             return
         with self._changed:
             self._speed.note(len(rows), time.perf_counter() - started)
+            self._done = self._done.after(rows)
             complete = self._queue.finish(rows)
         for request in complete:
             if request.future.set_running_or_notify_cancel():

@@ -83,6 +83,14 @@ class Answerer:
             return self
         return Answerer(self.reader.styled(style), refuse_below=self.refuse_below, depth=self.depth)
 
+    def readable(self, question: str, sources: Sequence[Source]) -> list[Source]:
+        """What the reader would be given of these sources: in parts that it can read, as many as it takes.
+        Empty where the question or all sources are out of its depth, or there is no reader.
+        """
+        if self.reader is None:
+            return []
+        return _readable(question, sources, self.depth)[: self.reader.passage_limit]
+
     def answer(
         self,
         question: str,
@@ -97,11 +105,10 @@ class Answerer:
         sources: best first. refuse_below: for this request; None is the answerer's own.
         cancelled: asked before each token; once it is true the iterator ends, without an `Answer`.
         """
-        readable = _readable(question, sources, self.depth)
-        if self.reader is None or not readable:
+        chosen = self.readable(question, sources)
+        if self.reader is None or not chosen:
             yield from _finish(_highlight(question, sources))
             return
-        chosen = readable[: self.reader.passage_limit]
         threshold = self.refuse_below if refuse_below is None else refuse_below
         passages = [
             Passage(number, source.text, source.title) for number, source in enumerate(chosen, start=1)

@@ -14,9 +14,10 @@ from generation.outlook import Outlook, look
 from generation.prompt import AnswerStyle
 from generation.question_style import answer_style
 from generation.sampling import SamplingSettings, StopMatcher
-from generation.sentence_reading import write_sentences
+from generation.sentence_reading import likely_sentences, write_sentences
 from generation.span_drawing import draw_span
-from generation.span_search import SearchLimits, search_span
+from generation.span_search import SearchLimits, SpanSearch, best_answer, search_span
+from generation.tracing import ReaderTrace, rival_answers, rival_sentences, trace_tokens, weighed_passages
 from generation.types import Passage, Reading
 from generation.written import Written
 
@@ -98,6 +99,41 @@ class GroundedReader:
             yield reading.text
         yield reading
 
+    def trace(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        sampling: SamplingSettings,
+        *,
+        alternatives: int,
+        cancelled: Callable[[], bool],
+    ) -> ReaderTrace | None:
+        """Read as `read` does without ever refusing, and tell what was weighed; None when cancelled.
+
+        alternatives: told with each token. Raises as `read` does.
+        """
+        sampling.refuse(UNHONOURED, "the bundled decoder")
+        style = self._style or answer_style(question)
+        outlook = look(self._decoder, question, [passage.text for passage in passages], style)
+        search = SpanSearch(outlook.branches, self._layout.end, self._longest(sampling), self._limits)
+        if style == "span" and not search.run(outlook.roots, cancelled):
+            return None
+        if style == "span" and sampling.greedy:
+            written: Written | None = best_answer(search)
+        else:
+            written = self._write(outlook, passages, sampling, style, cancelled)
+        if written is None or cancelled():
+            return None
+        text = passages[written.number - 1].text
+        tokens = trace_tokens(outlook, written, text, self._decoder.tokenizer, self._layout.end, alternatives)
+        signals = self._signals(outlook, written, question, text)
+        reading = self._reading(outlook, written, signals, text, sampling)
+        if style == "span":
+            rivals = rival_answers(search.spans, passages)
+        else:
+            rivals = rival_sentences(likely_sentences(outlook, passages, self._longest(sampling)), passages)
+        return ReaderTrace(style, reading, weighed_passages(outlook), rivals, tokens)
+
     def _write(
         self,
         outlook: Outlook,
@@ -106,13 +142,15 @@ class GroundedReader:
         style: AnswerStyle,
         cancelled: Callable[[], bool],
     ) -> Written | None:
-        end = self._layout.end
-        longest = min(sampling.max_tokens, self._layout.max_answer_tokens - 3)  # marker, end, verdict
+        end, longest = self._layout.end, self._longest(sampling)
         if style == "sentences":
             return write_sentences(outlook, passages, end, longest, sampling, cancelled)
         if sampling.greedy:
             return search_span(outlook, end, longest, cancelled, self._limits)
         return draw_span(outlook, end, longest, sampling, cancelled)
+
+    def _longest(self, sampling: SamplingSettings) -> int:
+        return min(sampling.max_tokens, self._layout.max_answer_tokens - 3)  # marker, end, verdict
 
     def _signals(self, outlook: Outlook, written: Written, question: str, text: str) -> Signals:
         """Let the decoder read its answer to the end and give its verdict."""

@@ -22,18 +22,23 @@ MAX_SENTENCES = 3
 FIRST_TOKENS = 4  # of a sentence: what tells it from the others, and all that training looks at
 MAX_PASSAGES = 3
 MAX_CANDIDATES = 6
+# With these a line of Markdown begins that is a row of a table or a heading, and no answer by itself.
+ROW_MARKS = ("|", "#")
 PASSAGE_ODDS = 20.0  # passages that are so many times less likely than the likeliest are left out
 
 
 @dataclass(frozen=True, slots=True)
 class _Sentence:
-    """A sentence of a passage. index: among those of the passage; first: index of its first token there."""
+    """A sentence of a passage. index: among those of the passage; first: index of its first token there; row:
+    of a table, or a heading.
+    """
 
     root: Root
     index: int
     first: int
     tokens: tuple[int, ...]
     span: Span
+    row: bool
 
     def place(self) -> int:
         """Of its first token in the prompt."""
@@ -44,6 +49,29 @@ class _Sentence:
 class _Candidate:
     sentence: _Sentence
     log_likelihood: float
+
+
+@dataclass(frozen=True, slots=True)
+class LikelySentence:
+    """A sentence that an answer may begin with. share: of the probability of all that were weighed."""
+
+    number: int
+    span: Span
+    share: float
+
+
+def likely_sentences(outlook: Outlook, passages: Sequence[Passage], longest: int) -> list[LikelySentence]:
+    """The sentences that `write_sentences` chooses its first one from, likeliest first."""
+    roots = _likely_roots(outlook.roots)
+    sentences = {root.number: _sentences(root, passages[root.number - 1].text) for root in roots}
+    candidates = _weigh(outlook.branches, _likely_starts(outlook.branches, roots, sentences, longest))
+    scores = np.asarray([candidate.log_likelihood for candidate in candidates])
+    shares = np.exp(scores - np.logaddexp.reduce(scores))
+    told = [
+        LikelySentence(each.sentence.root.number, each.sentence.span, float(share))
+        for each, share in zip(candidates, shares, strict=True)
+    ]
+    return sorted(told, key=lambda each: -each.share)
 
 
 def write_sentences(
@@ -99,7 +127,7 @@ class _Answer:
         """Read to the end of the last sentence, and end there or take the next one."""
         prediction = self._branches.behind(self._tokens())
         following = self._listed[self._taken[-1].index + 1 :][:1]
-        if not following or len(self._taken) == MAX_SENTENCES:
+        if not following or following[0].row or len(self._taken) == MAX_SENTENCES:
             self.finished = True
             return
         ways = prediction.log_probs[[self._end_token, following[0].tokens[0]]].astype(np.float64)
@@ -155,21 +183,25 @@ def _sentences(root: Root, text: str) -> list[_Sentence]:
         if len(inside):
             first, last = int(inside[0]), int(inside[-1]) + 1
             span = (start, end if last < len(ids) else int(offsets[-1, 1]))
-            found.append(_Sentence(root, len(found), first, tuple(ids[first:last].tolist()), span))
+            row = text.startswith(ROW_MARKS, start)
+            found.append(_Sentence(root, len(found), first, tuple(ids[first:last].tolist()), span, row))
     return found[:-1] if root.cursor.passage.tokens.truncated and len(found) > 1 else found
 
 
 def _likely_starts(
     branches: Branches, roots: Sequence[Root], sentences: dict[int, list[_Sentence]], longest: int
 ) -> list[_Sentence]:
-    """The sentences whose first tokens the decoder would copy first, likeliest first."""
+    """The sentences whose first tokens the decoder would copy first, likeliest first; rows of tables where
+    there is nothing else.
+    """
     predictions = branches.predict([Run((root.marker,), (1,)) for root in roots])
     scored = [
         (root.log_prob + float(np.log(behind.copy_probs[sentence.place()] + 1e-30)), sentence)
         for root, (behind,) in zip(roots, predictions, strict=True)
         for sentence in sentences[root.number]
     ]
-    fitting = [each for each in scored if len(each[1].tokens) <= longest] or scored
+    prose = [each for each in scored if not each[1].row] or scored
+    fitting = [each for each in prose if len(each[1].tokens) <= longest] or prose
     fitting.sort(key=lambda each: -each[0])
     return [sentence for _, sentence in fitting[:MAX_CANDIDATES]]
 

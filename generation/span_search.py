@@ -81,6 +81,11 @@ def search_span(
     search = SpanSearch(outlook.branches, end_token, longest, limits)
     if not search.run(outlook.roots, cancelled):
         return None
+    return best_answer(search)
+
+
+def best_answer(search: "SpanSearch") -> Written:
+    """What a search that has run answers with."""
     best = choose_span(search.spans)
     return Written(
         tokens=best.tokens,

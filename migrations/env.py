@@ -4,8 +4,11 @@ name."""
 from alembic import context
 from sqlalchemy import Connection
 
+from app.db.conversations import ConversationRow  # noqa: F401  # its tables belong to the metadata
 from app.db.migrations import writer_connection
 from app.db.models import Model
+from app.db.query_log import QueryLogRow  # noqa: F401  # its table belongs to the metadata
+from app.db.sessions import PageSession  # noqa: F401  # a table of Model.metadata once it is imported
 from app.settings import load_settings
 
 

@@ -5,6 +5,7 @@ publishes it by swapping one reference, so a search sees all of an `apply` or no
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -31,6 +32,18 @@ __all__ = ["CollectionIndex", "SearchRequest"]
 MIN_RECENT_ROWS = 4_096
 MAX_RECENT_ROWS = 50_000
 RECENT_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatistics:
+    """chunks: that can be found; recent_rows: newer than the build, searched one by one; dead_share: of the
+    build's rows, 0 to 1; seq: up to which changes can be found.
+    """
+
+    chunks: int
+    recent_rows: int
+    dead_share: float
+    seq: int
 
 
 class CollectionIndex:
@@ -105,6 +118,11 @@ class CollectionIndex:
                     "an index in memory cannot be sealed", expected="an index with a workspace"
                 )
         return seal(snapshot, scratch, target, origin, options, self._build, disk)
+
+    def statistics(self) -> IndexStatistics:
+        """How large it is, all from one snapshot."""
+        snapshot = self._snapshot
+        return IndexStatistics(len(snapshot), len(snapshot.recent), snapshot.dead_share, snapshot.seq)
 
     @property
     def seq(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.errors import InvalidInput
+from embeddings.stages import stage, timed
 from retrieval.analysis import names_code
 from retrieval.candidates import Candidates
 from retrieval.diversity import DIVERSE_POOL, diversify
@@ -93,7 +94,8 @@ def _rank_lexical(snapshot: Snapshot, request: SearchRequest) -> RankedList:
 def _rank_hybrid(snapshot: Snapshot, request: SearchRequest) -> RankedList:
     fusion = Fusion() if request.fusion is None else request.fusion
     candidates = find_candidates(snapshot, request)
-    fused = fuse(candidates, fusion)
+    with stage("fuse"):
+        fused = fuse(candidates, fusion)
     order = np.lexsort((candidates.chunk_ids, -fused))
     page = order[_page(snapshot, request, candidates.rows[order], fused[order])].tolist()
     chunks = tuple(candidates.ranked(i, float(fused[i])) for i in page)
@@ -108,7 +110,8 @@ def find_candidates(snapshot: Snapshot, request: SearchRequest) -> Candidates:
     query, allowed = snapshot.lexical.analyse(request.query), snapshot.allowed(request.filter)
     depth = candidate_depth(request.offset + request.limit)
     dense = _dense_side(snapshot, vector, depth, allowed)
-    found, scores = snapshot.lexical.candidates(query, depth, snapshot.allowed_chunks(allowed))
+    with stage("lexical"):
+        found, scores = snapshot.lexical.candidates(query, depth, snapshot.allowed_chunks(allowed))
     lexical = _Side(snapshot.rows_of(found), scores)
     rows = np.union1d(dense.rows, lexical.rows)
     return Candidates(
@@ -150,12 +153,14 @@ def candidate_depth(wanted: int) -> int:
     return depth
 
 
+@timed("dense")
 def _dense_side(
     snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: NDArray[np.bool_]
 ) -> _Side:
     return _Side(*snapshot.search_dense(vector, depth, allowed))
 
 
+@timed("lexical")
 def _lexical_side(
     snapshot: Snapshot, query: list[QueryTerm], depth: int, allowed: NDArray[np.bool_]
 ) -> _Side:

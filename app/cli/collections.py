@@ -32,12 +32,17 @@ def create_collection(
             help="Confidence from 0 to 1 below which there is no answer; default: the decoder's own."
         ),
     ] = None,
+    keep_conversations: Annotated[
+        bool, typer.Option("--keep-conversations", help="Keep questions and answers.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create an empty collection."""
     from app.services.types import CollectionSettings
 
-    settings = CollectionSettings(chunk_max_tokens, chunk_overlap_tokens, refusal_threshold)
+    settings = CollectionSettings(
+        chunk_max_tokens, chunk_overlap_tokens, refusal_threshold, keep_conversations=keep_conversations
+    )
     _print_collection(run_with_resources(lambda r: r.collections.create(name, settings)), as_json)
 
 
@@ -74,6 +79,10 @@ def set_collection(
     default_prompt: Annotated[
         bool, typer.Option("--default-prompt", help="Go back to the prompts that come with Footnote.")
     ] = False,
+    keep_conversations: Annotated[
+        bool | None,
+        typer.Option("--keep-conversations/--no-keep-conversations", help="Keep questions and answers."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change settings of a collection that need no reindex."""
@@ -85,6 +94,9 @@ def set_collection(
     if prompt is not None or default_prompt:
         changes["prompt"] = None if prompt is None else read_prompt(prompt)
 
+    if keep_conversations is not None:
+        changes["keep_conversations"] = keep_conversations
+
     async def change(resources: "Resources") -> "CollectionInfo":
         settings = (await resources.collections.get(name)).settings
         return await resources.collections.update(name, replace(settings, **changes))
@@ -94,18 +106,23 @@ def set_collection(
 
 @commands.command("delete")
 def delete_collection(
-    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a collection with all its documents."""
     if not yes:
-        typer.confirm(f"Delete the collection {name} with all its documents?", abort=True)
+        typer.confirm(f"Delete the collection {name} with all its documents?", abort=True, err=as_json)
 
     async def delete(resources: "Resources") -> None:
         await resources.collections.delete(name)
         await resources.reclaimer.finish()
 
     run_with_resources(delete)
-    typer.echo(f"Deleted the collection {name}.")
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        typer.echo(f"Deleted the collection {name}.")
 
 
 def _print_collection(collection: "CollectionInfo", as_json: bool) -> None:
@@ -124,6 +141,7 @@ def _print_collection(collection: "CollectionInfo", as_json: bool) -> None:
             ("refusal_threshold", "the decoder's own" if threshold is None else threshold),
             ("fusion", None if settings.fusion is None else describe_fusion(settings.fusion)),
             ("prompt", "the shipped ones" if settings.prompt is None else settings.prompt.name),
+            ("keep_conversations", "yes" if settings.keep_conversations else None),
             ("created_at", collection.created_at.isoformat(timespec="seconds")),
             ("updated_at", collection.updated_at.isoformat(timespec="seconds")),
         ]

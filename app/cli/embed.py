@@ -1,7 +1,5 @@
 """`footnote embed`: a file of texts to a Parquet file of vectors."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +8,10 @@ import typer
 
 from app.cli.failures import EXIT_INTERRUPTED
 from app.cli.output import AsJson, print_json
+from app.cli.progress import speed_bar
 
 if TYPE_CHECKING:
-    from app.bulk.embedding import BulkOptions, BulkReport, Progress
+    from app.bulk.embedding import BulkOptions, BulkReport
     from app.bulk.source import Source
 
 
@@ -94,32 +93,14 @@ def _embed(source: Path, out: Path, options: "BulkOptions", restart: bool, *, hi
     encoder = Encoder.load(settings.encoder)
     engine = EncoderEngine(encoder, settings.threads)
     try:
-        with _bar(hidden) as show:
-            return embed_file(source, out, encoder, engine, options, restart, show)
+        with speed_bar(hidden) as show:
+
+            def tell(report: "BulkReport", reading: "Source") -> None:
+                show(reading.read_bytes, reading.size_bytes, report.texts, report.tokens)
+
+            return embed_file(source, out, encoder, engine, options, restart, tell)
     finally:
         engine.close()
-
-
-@contextmanager
-def _bar(hidden: bool) -> "Iterator[Progress]":
-    """A bar over the bytes of the file, with the speed so far; nothing where nobody watches."""
-    from time import perf_counter
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    began = perf_counter()
-    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(report: "BulkReport", source: "Source") -> None:
-            seconds = perf_counter() - began
-            speed = f"{report.texts / seconds:,.0f} texts/s, {report.tokens / seconds:,.0f} tokens/s"
-            bar.update(task, completed=source.read_bytes, total=source.size_bytes, description=speed)
-
-        yield show
 
 
 def _print_report(report: "BulkReport", out: Path) -> None:

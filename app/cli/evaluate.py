@@ -35,7 +35,7 @@ def evaluate_retrieval(
     evaluate_rankings({"query": {"document": 1}}, {"query": ["document"]})
     settings = load_settings()
     encoder = Encoder.load(settings.encoder, settings.threads)
-    with progress_bar() as show:
+    with progress_bar(as_json) as show:
         report = measure_retrieval(data, encoder, SearchMode(mode), split, show)
     if as_json:
         print_json(_retrieval_figures(report))
@@ -85,7 +85,7 @@ def evaluate_answers(
 
     settings = load_settings()
     task = AnswerTask(data, retrieve, limit, refuse, None if style == "auto" else style)
-    with progress_bar() as show:
+    with progress_bar(as_json) as show:
         figures = measure_answers(task, load_models(settings), settings, show)
     if as_json:
         print_json(figures)

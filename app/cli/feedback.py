@@ -35,7 +35,11 @@ def list_feedback(
 def remove_feedback(
     collection: CollectionName,
     feedback_id: Annotated[int, typer.Argument(metavar="ID", help="Id of the verdict.")],
+    as_json: AsJson = False,
 ) -> None:
     """Remove one verdict."""
     run_with_resources(lambda r: r.feedback.remove(collection, feedback_id))
-    typer.echo(f"Removed the feedback {feedback_id}.")
+    if as_json:
+        print_json({"removed": feedback_id})
+    else:
+        typer.echo(f"Removed the feedback {feedback_id}.")

@@ -43,8 +43,13 @@ def list_golden(collection: CollectionName, as_json: AsJson = False) -> None:
 
 @commands.command("remove")
 def remove_golden(
-    collection: CollectionName, golden_id: Annotated[int, typer.Argument(help="Id of the golden query.")]
+    collection: CollectionName,
+    golden_id: Annotated[int, typer.Argument(help="Id of the golden query.")],
+    as_json: AsJson = False,
 ) -> None:
     """Remove a golden query."""
     run_with_resources(lambda r: r.releases.remove_golden(collection, golden_id))
-    typer.echo(f"Removed the golden query {golden_id}.")
+    if as_json:
+        print_json({"removed": golden_id})
+    else:
+        typer.echo(f"Removed the golden query {golden_id}.")

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -14,9 +17,28 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 def print_json(value: Any) -> None:
     """Print dataclasses, Structs and plain values as indented JSON in UTF-8."""
+    typer.echo(json_text(value))
+
+
+def json_text(value: Any, *, indented: bool = True) -> str:
+    """A value as JSON; on one line when it is not indented, as a line of JSON Lines."""
     import msgspec
 
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    return msgspec.json.format(msgspec.json.encode(value), indent=2 if indented else -1).decode()
+
+
+def open_console(*, stderr: bool = False) -> "Console":
+    """What writes text with colours: none in a pipe, with NO_COLOR, and on a terminal that has none."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def print_text(console: "Console", *parts: "str | tuple[str, str]") -> None:
+    """Print one line of parts, plain or each with its style. A pipe gets it uncut."""
+    from rich.text import Text
+
+    console.print(Text.assemble(*parts), soft_wrap=not console.is_terminal)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -8,6 +8,7 @@ from app.cli import (
     classify,
     cluster,
     collections,
+    conversations,
     convert,
     doctor,
     documents,
@@ -20,11 +21,13 @@ from app.cli import (
     jobs,
     keys,
     models,
+    query_log,
     reindex,
     releases,
     search,
     serve,
     snapshot,
+    stats,
     train,
     train_encoder,
     tune,
@@ -36,7 +39,6 @@ from app.cli.output import AsJson, print_json
 program = typer.Typer(
     cls=FootnoteGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Semantic search and question answering with footnotes.",
@@ -58,6 +60,7 @@ program.add_typer(collections.commands, name="collections")
 program.add_typer(documents.commands, name="documents")
 program.add_typer(releases.commands, name="releases")
 program.add_typer(golden.commands, name="golden")
+program.add_typer(conversations.commands, name="conversations")
 program.add_typer(feedback.commands, name="feedback")
 program.add_typer(jobs.commands, name="jobs")
 program.add_typer(keys.commands, name="keys")
@@ -65,6 +68,8 @@ models.commands.command("convert")(convert.convert)
 program.add_typer(models.commands, name="models")
 program.command("doctor")(doctor.doctor)
 program.add_typer(snapshot.commands, name="snapshot")
+program.command("stats")(stats.stats)
+program.add_typer(query_log.commands, name="query-log")
 program.add_typer(evaluate.commands, name="eval")
 train.commands.command("encoder")(train_encoder.train_encoder)
 program.add_typer(train.commands, name="train")

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.failures import EXIT_INTERRUPTED, describe
-from embeddings.errors import FootnoteError
+from app.cli.session import run_with_database
+from app.security import is_loopback
+from embeddings.errors import FootnoteError, InvalidInput
 
 if TYPE_CHECKING:
     from app.resources import Resources
     from app.settings import Settings
 
 BACKLOG = 2048  # connections that wait to be accepted; uvicorn's own default
-GRACEFUL_STOP_S = 5  # longest time that open answers may take after Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,13 @@ def serve(
     no_guide: Annotated[bool, typer.Option("--no-guide", help="Do not load the collection guide.")] = False,
 ) -> None:
     """Serve the API, with this project's guide as the collection `guide`, until Ctrl-C."""
-    import logging
-
     from app.settings import load_settings
+    from app.telemetry.logs import configure_logging
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     began = time.perf_counter()
     settings = load_settings()
+    configure_logging(settings)
+    _require_key(settings.host)
     listener = _listen(settings.host, settings.port)
     startup = Startup(settings, not no_guide, _address(settings.host, listener), began)
     try:
@@ -56,9 +57,8 @@ def serve(
 
 def _run(startup: Startup, listener: socket.socket) -> None:
     """Serve until a signal comes. Raises what kept the service from opening."""
-    import uvicorn
-
     from app.asgi import create_app
+    from app.http.serving import GracefulServer
 
     failures: list[Exception] = []
 
@@ -67,37 +67,69 @@ def _run(startup: Startup, listener: socket.socket) -> None:
         server.should_exit = True
 
     application = create_app(startup.settings, partial(_open, startup), stop)
-    config = uvicorn.Config(
-        application, log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_STOP_S
-    )
-    server = uvicorn.Server(config)
+    server = GracefulServer(application, startup.settings)
     server.run(sockets=[listener])
     if failures:
         raise failures[0]
 
 
+def _require_key(host: str) -> None:
+    """Raise InvalidInput where others could reach the service and nobody could open it: no key is in force.
+
+    On loopback the first start makes one; elsewhere its print would lie in a server's log.
+    """
+    if is_loopback(host):
+        return
+    from app.services.keys import KeyService
+
+    if run_with_database(lambda database: KeyService(database).any_in_force()):
+        return
+    raise InvalidInput(
+        f"other machines can reach {host}, and there is no key to open the service with",
+        field="FOOTNOTE_HOST",
+        found=host,
+        expected="at least one key in force, or 127.0.0.1",
+        next_step="make one first: footnote keys create --name NAME --scope admin",
+    )
+
+
 @asynccontextmanager
 async def _open(startup: Startup) -> "AsyncIterator[Resources]":
-    """Open the resources, make the first key, load the guide, tell the address; then the service is ready."""
+    """Open the resources, load the guide, tell how to get in and the address; then the service is ready."""
     from app.resources import open_resources
 
     async with open_resources(startup.settings) as resources:
-        first_key = await resources.keys.create_first_admin()
+        greeting = await _greeting(startup, resources)
         if startup.with_guide:
             await _load_guide(resources)
         await resources.warm()
-        if first_key is not None:
-            typer.echo(f"Admin key, shown this once: {first_key.token}")
+        typer.echo(greeting)
         seconds = time.perf_counter() - startup.began
         typer.echo(f"Footnote is ready at {startup.address} after {seconds:.1f} s; the API is at /schema")
-        background = [
-            asyncio.create_task(work()) for work in (resources.builder.run, resources.reclaimer.run)
-        ]
+        works = (resources.builder.run, resources.reclaimer.run, resources.query_log.run)
+        background = [asyncio.create_task(work()) for work in works]
         try:
             async with _worker(startup.settings.workers):
                 yield resources
         finally:
             await _stop(background)
+
+
+async def _greeting(startup: Startup, resources: "Resources") -> str:
+    """How to get in: on loopback the first key, when there was none, and a link to the page."""
+    from app.services.types import Scope
+
+    if not is_loopback(startup.settings.host):
+        return "To open the page, make a link: footnote keys page-link"
+    lines = []
+    try:
+        if (first := await resources.keys.create_first_admin()) is not None:
+            lines.append(f"Admin key, shown this once: {first.token}")
+        link = await resources.sessions.make_link([Scope.ADMIN])
+        lines.append(f"Open {startup.address}/login?token={link}")
+    except FootnoteError as error:  # a full disk keeps nobody from reading
+        lines.append(describe(error))
+    return "\n".join(lines)
 
 
 async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -1,9 +1,11 @@
 """Opens the data folder for one command. It works beside a running server, which follows the database."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from app.db.engine import Database
     from app.resources import Resources
 
 T = TypeVar("T")
@@ -21,3 +23,44 @@ def run_with_resources(work: "Callable[[Resources], Awaitable[T]]") -> T:
             return await work(resources)
 
     return asyncio.run(session())
+
+
+def run_with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
+    """The same with the database alone, for what needs no model."""
+    import asyncio
+
+    from app.db.engine import Database
+    from app.resources import prepare_database
+    from app.settings import load_settings
+
+    async def session() -> T:
+        settings = load_settings()
+        await prepare_database(settings)
+        database = Database(settings.database, settings.busy_timeout_s)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(session())
+
+
+@contextmanager
+def open_session() -> "Iterator[Callable[[Callable[[Resources], Awaitable[T]]], T]]":
+    """Open the folder once for several pieces of work. Between two of them Ctrl-C comes as in any program."""
+    import asyncio
+
+    from app.resources import open_resources
+    from app.settings import load_settings
+
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        resources = runner.run(stack.enter_async_context(open_resources(load_settings())))
+
+        async def run(work: "Callable[[Resources], Awaitable[T]]") -> T:
+            return await work(resources)
+
+        try:
+            yield lambda work: runner.run(run(work))
+        finally:
+            runner.run(stack.aclose())

@@ -32,7 +32,7 @@ def tune_fusion(
     from retrieval.judgements import read_judgements
 
     judged = read_judgements(judgements)
-    with progress_bar() as show:
+    with progress_bar(as_json) as show:
         found = run_with_resources(
             lambda r: TuningService(r.database, r.indexes, r.collections).tune(
                 collection, judged, apply=apply, seed=seed, progress=show

@@ -11,13 +11,12 @@ def worker(
     ] = False,
 ) -> None:
     """Do jobs until Ctrl-C. `footnote serve` starts a worker by itself unless FOOTNOTE_WORKERS is 0."""
-    import logging
-
     from app.jobs.worker import run_worker
     from app.settings import load_settings
+    from app.telemetry.logs import configure_logging
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = load_settings()
+    configure_logging(settings)
     if not child:
         typer.echo("The worker does jobs until Ctrl-C; what it leaves unfinished goes on with the next one.")
     run_worker(settings, child=child)

@@ -35,6 +35,7 @@ _COLUMNS = (
     Collection.refusal_threshold,
     Collection.fusion,
     Collection.prompt,
+    Collection.keep_conversations,
     Collection.last_seq,
     Collection.created_at,
     Collection.updated_at,
@@ -124,7 +125,7 @@ def _settings(row: Row[*tuple[Any, ...]]) -> CollectionSettings:
     fusion = None if row.fusion is None else msgspec.convert(row.fusion, Fusion)
     prompt = None if row.prompt is None else msgspec.convert(row.prompt, PromptTemplate)
     sizes = row.chunk_max_tokens, row.chunk_overlap_tokens
-    return CollectionSettings(*sizes, row.refusal_threshold, fusion, prompt)
+    return CollectionSettings(*sizes, row.refusal_threshold, fusion, prompt, row.keep_conversations)
 
 
 def no_such_collection(name: str) -> NotFound:

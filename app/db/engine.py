@@ -154,6 +154,7 @@ def _make_engine(path: Path, busy_timeout_s: int) -> AsyncEngine:
         f"sqlite+aiosqlite:///{path}",
         connect_args={"timeout": busy_timeout_s},
         json_serializer=partial(json.dumps, ensure_ascii=False, allow_nan=False),
+        hide_parameters=True,  # an error would write them into the log: questions, whole documents
     )
     prepare_connections(engine.sync_engine)
     return engine
@@ -167,6 +168,7 @@ def _make_reader(path: Path, busy_timeout_s: int) -> Engine:
         pool_size=KEPT_READERS,
         max_overflow=MAX_READERS - KEPT_READERS,
         pool_reset_on_return=None,
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _make_read_only)
     return engine

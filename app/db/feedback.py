@@ -82,6 +82,17 @@ async def list_feedback(
     return [_feedback(row) for row in await connection.execute(statement)]
 
 
+async def count_feedback(connection: AsyncConnection, collection_id: int) -> dict[FeedbackKind, int]:
+    """How many verdicts of each kind there are on documents that stand, of kinds that somebody gave."""
+    statement = (
+        select(FeedbackRow.kind, func.count())
+        .join(Document, Document.id == FeedbackRow.document_id)
+        .where(FeedbackRow.collection_id == collection_id, standing())
+        .group_by(FeedbackRow.kind)
+    )
+    return {FeedbackKind(kind): count for kind, count in await connection.execute(statement)}
+
+
 async def remove_feedback(connection: AsyncConnection, collection_id: int, ids: Sequence[int]) -> int:
     """Remove verdicts by their ids; returns how many there were."""
     wanted = (FeedbackRow.collection_id == collection_id, FeedbackRow.id.in_(ids))

@@ -6,10 +6,11 @@
                  ├─ deletions ── deletion_pages       mass deletes that wait to be carried out row by row
                  ├─ releases                          what the collection serves, served and may serve
                  ├─ golden_queries                    questions whose right documents are known
-                 └─ feedback                          what people thought of a document that was found
+                 ├─ feedback                          what people thought of a document that was found
+                 └─ conversations ── turns            what was asked and answered (db/conversations.py)
     jobs ── job_items
     idempotency_keys
-    api_keys
+    api_keys ── page_sessions                         browsers and their links (db/sessions.py)
     identity                                          which database this is
 
 Every write to a collection takes the next `seq` of that collection, in the transaction that writes. An index
@@ -29,6 +30,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -87,6 +89,7 @@ class Collection(Model):
     # What a chat decoder is told: the fields of `generation.causal.prompt_template.PromptTemplate`; None: the
     # shipped one in the question's language.
     prompt: Mapped[dict[str, Any] | None]
+    keep_conversations: Mapped[bool] = mapped_column(default=False, server_default=false())
     # The release in service; no foreign key, because the two tables would need each other to exist first.
     release_id: Mapped[int | None]
     deleted_at: Mapped[datetime | None]
@@ -356,8 +359,10 @@ class JobItem(Model):
 
 
 class ApiKey(Model):
-    """A key that was given out. token_hash: SHA-256, hex, of the token, which is random and so needs no
-    salt.
+    """A key that was given out.
+
+    token_hash: SHA-256, hex, of the token, which is random and so needs no salt. collections: the names of
+    those that it may see; None: all. rate_per_minute: of requests; None: the service's own limit.
     """
 
     __tablename__ = "api_keys"
@@ -367,5 +372,7 @@ class ApiKey(Model):
     name: Mapped[str]
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     scopes: Mapped[list[str]]
+    collections: Mapped[list[str] | None]
+    rate_per_minute: Mapped[int | None]
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]

@@ -1,15 +1,23 @@
 """Requests and replies for answers."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from app.http.search_schemas import DocumentId, End, Filter, HitReply, SearchReply, Start, Version
 from app.services.types import AnswerEvent, AnswerInput, AnswerOutput, SearchOutput
+from generation.causal.chat import ChatMessage
 from generation.sampling import ANSWER_TOKENS, SamplingSettings
 from generation.types import AnswerStatus, Citation, CitationFound, MessageDelta, PromptReport
 from retrieval.types import SearchMode
+
+
+class HistoryTurn(Struct, frozen=True, forbid_unknown_fields=True):
+    """What was said before the question."""
+
+    role: Literal["user", "assistant"]
+    content: Annotated[str, Meta(description="The question, or the answer", examples=["When are peas sown?"])]
 
 
 class AnswerRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,13 +37,22 @@ class AnswerRequest(Struct, frozen=True, forbid_unknown_fields=True):
     rerank: Annotated[
         bool, Meta(description="Choose the passages with the reranker that the operator installed")
     ] = False
+    history: Annotated[
+        list[HistoryTurn] | None,
+        Meta(description="What was said before, the oldest first: needs a decoder that chats"),
+    ] = None
+    conversation_id: Annotated[
+        int | None, Meta(description="A kept conversation that this question goes on with")
+    ] = None
 
     def to_input(self) -> AnswerInput:
         """The same for the service. Raises InvalidInput for a sampling value out of range."""
         sampling = SamplingSettings(
             self.temperature, self.top_k, self.top_p, self.seed, self.max_tokens, tuple(self.stop or ())
         )
-        return AnswerInput(self.question, self.passages, self.filter, self.mode, sampling, self.rerank)
+        history = tuple(ChatMessage(turn.role, turn.content) for turn in self.history or ())
+        wanted = (self.question, self.passages, self.filter, self.mode, sampling, self.rerank)
+        return AnswerInput(*wanted, history)
 
 
 class SentenceReply(Struct, frozen=True):
@@ -101,6 +118,12 @@ class AnswerReply(Struct, frozen=True):
         bool,
         Meta(description="The question is too long for the encoder: dense search saw only its beginning"),
     ]
+    question_used: Annotated[
+        str, Meta(description="What was searched: the question, or a follow-up as the decoder rewrote it")
+    ]
+    conversation_id: Annotated[
+        int | None, Meta(description="Of the conversation that keeps this turn; null where none is kept")
+    ]
 
     @classmethod
     def of(cls, output: AnswerOutput, explain: bool) -> "AnswerReply":
@@ -118,6 +141,8 @@ class AnswerReply(Struct, frozen=True):
             took_ms=output.took_ms,
             release=output.search.release,
             question_truncated=output.search.query_truncated,
+            question_used=output.search.query,
+            conversation_id=output.conversation_id,
         )
 
 

@@ -1,5 +1,6 @@
 """The answer route: JSON, or typed server-sent events when asked for."""
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -9,14 +10,17 @@ from litestar.enums import MediaType
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
+from app.http.access import principal_of
 from app.http.answer_schemas import AnswerReply, AnswerRequest
 from app.http.answer_stream import open_stream
 from app.http.collections import CollectionName
 from app.http.disconnect import while_connected
 from app.http.event_stream import EVENT_STREAM, StreamedOperation
 from app.http.problems import problem_responses
+from app.overload import Load
 from app.resources import Resources
-from app.services.types import AnswerOutput, Scope
+from app.services.conversation_types import Asker
+from app.services.types import AnswerEvent, AnswerOutput, Scope
 
 
 def _wants_events(request: Request[Any, Any, Any]) -> bool:
@@ -32,6 +36,7 @@ class AnswerController(Controller):
     @post(
         "/answer",
         scope=Scope.READ,
+        load=Load.ANSWER,
         status_code=200,
         summary="Answer a question",
         operation_class=StreamedOperation,
@@ -41,7 +46,7 @@ class AnswerController(Controller):
                 generate_examples=False,
                 description="The answer",
             ),
-            **problem_responses(404, 415, 429),
+            **problem_responses(404, 415, 504),
         },
     )
     async def answer(
@@ -53,13 +58,20 @@ class AnswerController(Controller):
     ) -> Response[Any]:
         """Answer from the collection, or say that it is not there.
 
+        A follow-up question comes with its `history`, or with the `conversation_id` of a kept conversation;
+        a decoder that chats rewrites it first. `question_used` tells what was searched.
+
         With `Accept: text/event-stream` the reply is a stream of the events `search_results` (the hits),
         `message` (`{"delta": "..."}`), `citation`, `final_answer` (the JSON reply) and `error` (problem
         details); a comment comes at least every 10 seconds. Closing the connection stops the work.
         """
-        events = resources.answers.answer(name, data.to_input())
+        asker = Asker.of(principal_of(request))
+        events = resources.conversations.answer(name, data.to_input(), asker, data.conversation_id)
         if _wants_events(request):
             return await while_connected(request, open_stream(events, data.explain))
-        async with aclosing(events):
-            final = [event async for event in events if isinstance(event, AnswerOutput)]
-        return Response(AnswerReply.of(final[-1], data.explain))
+        return Response(AnswerReply.of(await while_connected(request, _final(events)), data.explain))
+
+
+async def _final(events: AsyncGenerator[AnswerEvent, None]) -> AnswerOutput:
+    async with aclosing(events):
+        return [event async for event in events if isinstance(event, AnswerOutput)][-1]

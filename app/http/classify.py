@@ -7,6 +7,7 @@ from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from app.http.access import NO_COLLECTIONS
 from app.http.classify_schemas import (
     ClassifierList,
     ClassifierReply,
@@ -30,6 +31,7 @@ class ClassifyController(Controller):
 
     path = "/"
     tags = ("Text tasks",)
+    opt = {"collections": NO_COLLECTIONS}  # noqa: RUF012  Litestar's interface
 
     @post(
         "/classify",

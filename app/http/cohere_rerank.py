@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import UNSET
 
+from app.http.access import NO_COLLECTIONS
 from app.http.disconnect import while_connected
 from app.http.embedding_input import read_texts
 from app.http.foreign_errors import cohere_responses
@@ -39,6 +40,7 @@ class CohereRerankController(Controller):
 
     path = "/"
     tags = ("Rerank",)
+    opt = {"collections": NO_COLLECTIONS}  # noqa: RUF012  Litestar's interface
 
     @post(
         "/v2/rerank",

@@ -41,6 +41,9 @@ class ChunkingFields(Struct, frozen=True, forbid_unknown_fields=True):
         PromptTemplate | UnsetType | None,
         Meta(description="For decoders that chat; null: the shipped one in the question's language"),
     ] = UNSET
+    keep_conversations: Annotated[
+        bool | UnsetType, Meta(description="Keep questions and answers, until they are deleted")
+    ] = UNSET
 
     def applied_to(self, settings: CollectionSettings) -> CollectionSettings:
         """The settings with the given fields changed."""
@@ -71,6 +74,7 @@ class SettingsReply(Struct, frozen=True):
     refusal_threshold: float | None
     fusion: FusionFields | None
     prompt: PromptTemplate | None
+    keep_conversations: bool
 
 
 class CollectionReply(Struct, frozen=True):

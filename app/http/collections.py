@@ -1,12 +1,13 @@
 """Routes for collections."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, delete, get, patch, post
+from litestar import Controller, Request, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
 
+from app.http.access import FILTERED, principal_of
 from app.http.collection_schemas import CollectionChange, CollectionList, CollectionReply, NewCollection
 from app.http.idempotency import Keyed
 from app.http.problems import problem_responses
@@ -38,10 +39,14 @@ class CollectionController(Controller):
         receipt = keyed.receipt(201, _reply)
         return _reply(await resources.collections.create(data.name, settings, receipt))
 
-    @get(summary="List the collections", responses=problem_responses())
-    async def list_collections(self, resources: NamedDependency[Resources]) -> CollectionList:
-        """All collections by name, with their settings and counts."""
-        return CollectionList([_reply(info) for info in await resources.collections.list()])
+    @get(summary="List the collections", opt={"collections": FILTERED}, responses=problem_responses())
+    async def list_collections(
+        self, request: Request[Any, Any, Any], resources: NamedDependency[Resources]
+    ) -> CollectionList:
+        """All collections that the caller may see, by name, with their settings and counts."""
+        may_see = principal_of(request).may_see
+        found = await resources.collections.list()
+        return CollectionList([_reply(info) for info in found if may_see(info.name)])
 
     @get("/{name:str}", summary="Show a collection", responses=problem_responses(404))
     async def get_collection(

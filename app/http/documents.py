@@ -11,6 +11,7 @@ from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency, Provide
 from litestar.enums import RequestEncodingType
 from litestar.handlers import BaseRouteHandler
+from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody, MultipartBody, PathParameter, QueryParameter
 
 from app.http.collections import CollectionName
@@ -34,6 +35,10 @@ from embeddings.errors import InvalidInput
 # /v1/collections/NAME/documents/ID: the id is what follows the fifth slash. The same for text and originals.
 _SLASHES_BEFORE_ID = 5
 
+_ANY_FILE = ResponseSpec(
+    bytes, generate_examples=False, media_type="*/*", description="The file, in its own media type"
+)
+
 DocumentIdInPath = Annotated[
     str, PathParameter(description="External id of the document; slashes may stay as they are")
 ]
@@ -52,8 +57,13 @@ def provide_external_id(request: Request[Any, Any, Any], document_id: DocumentId
     document_id has lost double and trailing slashes, which ids such as URLs need; it is here for the API's
     description. Raises InvalidInput when the id is not UTF-8.
     """
+    return external_id_after(request, _SLASHES_BEFORE_ID)
+
+
+def external_id_after(request: Request[Any, Any, Any], slashes: int) -> str:
+    """What follows that many slashes of the path, as it was sent. Raises InvalidInput when not UTF-8."""
     raw_path: bytes = request.scope["raw_path"]
-    raw_id = raw_path.partition(b"?")[0].split(b"/", _SLASHES_BEFORE_ID)[_SLASHES_BEFORE_ID]
+    raw_id = raw_path.partition(b"?")[0].split(b"/", slashes)[slashes]
     try:
         return unquote_to_bytes(raw_id).decode()
     except UnicodeDecodeError as error:
@@ -211,7 +221,7 @@ class DocumentController(Controller):
         "/originals/{document_id:path}",
         summary="Get the original file",
         media_type="application/octet-stream",
-        responses=problem_responses(404),
+        responses={200: _ANY_FILE, **problem_responses(404)},
     )
     async def get_original(
         self,

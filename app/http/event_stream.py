@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from litestar.background_tasks import BackgroundTask
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.response import Stream
 
+from app.http.deadlines import current_deadline
 from app.http.problems import Problem, describe_failure
 
 T = TypeVar("T")
@@ -38,7 +39,8 @@ class EventStream(Generic[T]):
     """The events of one piece of work on their way to one client.
 
     encode: an event as it is sent. encode_failure: a failure that comes too late for the status line.
-    heartbeat_s: longest silence, seconds.
+    heartbeat_s: longest silence, seconds. When the deadline of the request is over, its reason is the last
+    event.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class EventStream(Generic[T]):
         self._encode = encode
         self._encode_failure = encode_failure
         self._heartbeat_s = heartbeat_s
+        self._deadline = current_deadline()
         self._next = asyncio.ensure_future(anext(events))
 
     async def respond(self) -> Stream:
@@ -83,16 +86,30 @@ class EventStream(Generic[T]):
         """Yield each event as it comes, heartbeats between them, and the failure when the work fails."""
         try:
             while True:
-                while not self._next.done():
-                    done, _ = await asyncio.wait({self._next}, timeout=self._heartbeat_s)
-                    if not done:
-                        yield HEARTBEAT
+                while not await self._look():
+                    yield HEARTBEAT
                 yield self._encode(self._next.result())
                 self._next = asyncio.ensure_future(anext(self._events))
         except StopAsyncIteration:
             return
         except Exception as error:  # the status line is out: only the stream can tell
             yield self._encode_failure(describe_failure(error))
+
+    async def _look(self) -> bool:
+        """Wait for the next event, at most a heartbeat long; whether it is there.
+
+        Raises the error of the deadline when that is over.
+        """
+        deadline, awaited = self._deadline, set[asyncio.Future[Any]]({self._next})
+        if deadline is not None:
+            awaited.add(deadline.over)
+        if not self._next.done():
+            await asyncio.wait(awaited, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._next.done():
+            return True
+        if deadline is not None and deadline.error is not None:
+            raise deadline.error
+        return False
 
     async def close(self) -> None:
         """Stop the work, if it still runs."""

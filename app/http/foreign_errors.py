@@ -108,6 +108,7 @@ _TEI_STATUSES: dict[int, tuple[int, _TEIKind]] = {
     429: (429, "Overloaded"),
     500: (424, "Backend"),
     503: (503, "Unhealthy"),
+    504: (504, "Overloaded"),
 }
 
 
@@ -132,8 +133,9 @@ def _in_words(problem: Problem) -> str:
     return f"{text}; {problem.next}" if problem.next else text
 
 
-# A missing key, a key without the scope, and a service that is not yet open.
-_EVERYWHERE = (401, 403, 503)
+# A missing key, a key without the scope, a body that does not come, a full house, a service that is not yet
+# open, and a request whose time is over.
+_EVERYWHERE = (401, 403, 408, 429, 503, 504)
 
 
 def openai_responses(*statuses: int) -> dict[int, ResponseSpec]:

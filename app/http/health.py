@@ -36,6 +36,6 @@ class HealthController(Controller):
 
     @get("/ready", summary="Can it serve?", responses=problem_responses())
     async def ready(self, state: State) -> Readiness:
-        """200 once database and models are open, 503 before."""
-        state.opening.resources  # noqa: B018  # raises while they are not open
+        """200 once database and models are open; 503 before, and when the service is about to stop."""
+        state.opening.check_ready()
         return Readiness("ready")

@@ -16,10 +16,10 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter
 
 from app.db.idempotency import Answer, KeyedRequest, find_answer, still_in_progress
+from app.http.access import principal_of
 from app.http.request import JSON
 from app.resources import Resources
 from app.services.receipts import Receipt
-from app.services.types import Principal
 from embeddings.errors import InvalidInput
 
 HEADER = "Idempotency-Key"
@@ -121,9 +121,9 @@ async def _keyed_request(request: Request[Any, Any, Any], key: str) -> KeyedRequ
         raise InvalidInput(
             "the idempotency key is not allowed", field=HEADER, found=key or "nothing", expected=expected
         )
-    principal: Principal = request.scope["state"]["principal"]
+    caller = principal_of(request).identity
     path = request.scope["raw_path"].decode("latin-1")
-    return KeyedRequest(f"{principal.key_id} {request.method} {path}", key, await _hash(request))
+    return KeyedRequest(f"{caller} {request.method} {path}", key, await _hash(request))
 
 
 async def _hash(request: Request[Any, Any, Any]) -> str:

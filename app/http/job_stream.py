@@ -1,5 +1,6 @@
 """A job's changes as server-sent events."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -9,20 +10,25 @@ from litestar.response import Stream
 from app.http.answer_stream import encode_event
 from app.http.event_stream import EVENT_STREAM, HEARTBEAT, HEARTBEAT_S
 from app.http.job_schemas import JobReply
+from app.http.opening import stopping
 from app.http.problems import describe_failure
 from app.jobs.types import JobInfo
 
 
-def open_job_stream(looks: AsyncGenerator[JobInfo, None]) -> Stream:
-    """Answer with what is new in each look at a job."""
+def open_job_stream(looks: AsyncGenerator[JobInfo, None], leaving: asyncio.Event) -> Stream:
+    """Answer with what is new in each look at a job.
+
+    leaving: set when the service stops; the job goes on.
+    """
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return Stream(job_frames(looks), media_type=EVENT_STREAM, headers=headers)
+    return Stream(job_frames(looks, leaving), media_type=EVENT_STREAM, headers=headers)
 
 
 async def job_frames(
-    looks: AsyncGenerator[JobInfo, None], heartbeat_s: float = HEARTBEAT_S
+    looks: AsyncGenerator[JobInfo, None], leaving: asyncio.Event, heartbeat_s: float = HEARTBEAT_S
 ) -> AsyncGenerator[bytes, None]:
-    """Yield `progress` for each change, `end` for the last, heartbeats between them, `error` on a failure.
+    """Yield `progress` for each change, `end` for the last, heartbeats between them, `error` on a failure and
+    when the service leaves.
 
     heartbeat_s: longest silence, seconds, but for the time between two looks.
     """
@@ -31,6 +37,8 @@ async def job_frames(
     try:
         async with aclosing(looks):
             async for job in looks:
+                if leaving.is_set():
+                    raise stopping()
                 reply = JobReply.of(job)
                 if reply != shown:
                     yield encode_event("progress" if job.state.active else "end", reply)

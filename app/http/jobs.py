@@ -2,12 +2,15 @@
 
 from typing import Annotated, Any
 
-from litestar import Controller, get, post
-from litestar.datastructures import UploadFile
+from litestar import Controller, Request, get, post
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State, UploadFile
 from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
 from litestar.params import JSONBody, MultipartBody, PathParameter, QueryParameter
 from litestar.response import Stream
 
+from app.http.access import FILTERED, principal_of
 from app.http.collections import CollectionName
 from app.http.document_schemas import FileForm
 from app.http.documents import require_form
@@ -16,9 +19,11 @@ from app.http.job_schemas import JobItemList, JobList, JobReply, NewSnapshot
 from app.http.job_stream import open_job_stream
 from app.http.problems import problem_responses
 from app.http.request import decode_form_json
+from app.jobs.rows import no_such_job
 from app.jobs.snapshot import submit_snapshot
 from app.jobs.types import ItemState, JobFilter, JobState
 from app.jobs.uploads import Upload
+from app.overload import Load
 from app.resources import Resources
 from app.services.types import Scope
 
@@ -34,15 +39,30 @@ After = Annotated[str | None, QueryParameter(description="`next` of the page bef
 AfterItem = Annotated[int | None, QueryParameter(description="`next` of the page before")]
 
 
+async def require_visible_job(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: raise NotFound for a job of a collection that the caller may not see, and, to a caller who is
+    limited to some, for a job of none.
+    """
+    job_id, caller = connection.path_params.get("job_id"), principal_of(connection)
+    if job_id is None or caller.collections is None:
+        return
+    resources: Resources = connection.app.state.opening.resources
+    if not caller.may_see((await resources.jobs.get(job_id)).collection):
+        raise no_such_job(job_id)
+
+
 class JobController(Controller):
     """Follow, cancel and take up jobs."""
 
     path = "/jobs"
     tags = ("Jobs",)
+    opt = {"collections": FILTERED}  # noqa: RUF012  Litestar's interface
+    guards = (require_visible_job,)
 
     @get(summary="List the jobs", responses=problem_responses())
     async def list_jobs(  # one for each parameter of the route
         self,
+        request: Request[Any, Any, Any],
         resources: NamedDependency[Resources],
         wanted_state: WantedState = None,  # Litestar keeps `state` for itself
         kind: WantedKind = None,
@@ -50,8 +70,8 @@ class JobController(Controller):
         limit: Limit = 100,
         after: After = None,
     ) -> JobList:
-        """One page of jobs, newest first."""
-        wanted = JobFilter(wanted_state, kind, collection)
+        """One page of the jobs that the caller may see, newest first."""
+        wanted = JobFilter(wanted_state, kind, collection, principal_of(request).collections)
         return JobList.of(await resources.jobs.list(wanted, limit, after))
 
     @get("/{job_id:str}", summary="Show a job", responses=problem_responses(404))
@@ -73,16 +93,17 @@ class JobController(Controller):
 
     @get(
         "/{job_id:str}/events",
+        load=Load.FOLLOW,
         media_type=EVENT_STREAM,
         summary="Follow a job",
         responses=problem_responses(404),
     )
-    async def follow_job(self, job_id: JobId, resources: NamedDependency[Resources]) -> Stream:
+    async def follow_job(self, job_id: JobId, resources: NamedDependency[Resources], state: State) -> Stream:
         """Server-sent events: `progress` with the job as JSON, now and after each change, and `end` when it
         has ended. A comment comes at least every 10 seconds.
         """
         await resources.jobs.get(job_id)  # an unknown job is a 404 and not a stream
-        return open_job_stream(resources.jobs.follow(job_id))
+        return open_job_stream(resources.jobs.follow(job_id), state.opening.leaving)
 
     @post(
         "/{job_id:str}/cancel",

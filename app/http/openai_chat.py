@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
+from app.http.access import FILTERED, principal_of
 from app.http.disconnect import while_connected
 from app.http.event_stream import StreamedOperation
 from app.http.foreign_errors import openai_responses
@@ -18,6 +19,7 @@ from app.http.openai_chat_sampling import in_wire_names, read_format, read_sampl
 from app.http.openai_chat_schemas import ChatReply, ChatRequest
 from app.http.openai_chat_stream import open_openai_stream
 from app.http.openai_models import resolve_chat_model
+from app.overload import Load
 from app.resources import Resources
 from app.services.chat_answers import CollectionEvent
 from app.services.types import Scope
@@ -29,10 +31,12 @@ class ChatController(Controller):
 
     path = "/chat"
     tags = ("OpenAI",)
+    opt = {"collections": FILTERED}  # noqa: RUF012  Litestar's interface
 
     @post(
         "/completions",
         scope=Scope.READ,
+        load=Load.ANSWER,
         status_code=200,
         summary="Chat, or ask a collection",
         operation_class=StreamedOperation,
@@ -75,10 +79,11 @@ async def _start(
     request: Request[Any, Any, Any], asked: ChatRequest, resources: Resources
 ) -> tuple[ReplyHead, AsyncGenerator[CollectionEvent, None]]:
     """The events to come, of which none has been worked for yet."""
-    collection = await collection_named(asked, resources)
+    collection = await collection_named(asked, resources, principal_of(request))
     if collection is not None:
         head = ReplyHead(asked.model, collection, str(request.base_url))
-        return head, resources.chat.answer(collection, collection_question(asked))
+        question = collection_question(asked, resources.answers.can_rewrite)
+        return head, resources.chat.answer(collection, question)
     model = resolve_chat_model(asked.model, resources)
     messages = read_messages(asked.messages)
     tokens = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens

@@ -1,11 +1,13 @@
 """Chat requests that a collection answers."""
 
-from app.http.openai_chat_messages import question_of, read_messages
+from app.db.collections import no_such_collection
+from app.http.openai_chat_messages import question_of, read_messages, said_before
 from app.http.openai_chat_sampling import read_format, read_sampling
 from app.http.openai_chat_schemas import ChatRequest
 from app.http.openai_models import COLLECTION_PREFIX, ModelNotFound, resolve
 from app.resources import Resources
-from app.services.types import AnswerInput
+from app.services.follow_ups import MAX_HISTORY
+from app.services.types import AnswerInput, Principal
 from embeddings.errors import InvalidInput, NotFound
 from generation.sampling import SamplingSettings
 from retrieval.types import SearchMode
@@ -15,11 +17,11 @@ _TAKEN = ("temperature", "top_k", "top_p", "seed", "max_tokens", "stop")
 _COLLECTION_FIELDS = ("passages", "filter", "mode", "rerank")
 
 
-async def collection_named(asked: ChatRequest, resources: Resources) -> str | None:
+async def collection_named(asked: ChatRequest, resources: Resources, caller: Principal) -> str | None:
     """The collection that a request names in its model or in a field of its own; None for no collection.
 
-    Raises ModelNotFound for one that is not there, InvalidInput for two, or for none and a field that needs
-    one.
+    Raises ModelNotFound for one that is not there, or not for the caller to see; InvalidInput for two, or
+    for none and a field that needs one.
     """
     in_model = asked.model.startswith(COLLECTION_PREFIX)
     name = asked.model.removeprefix(COLLECTION_PREFIX) if in_model else asked.collection
@@ -35,12 +37,15 @@ async def collection_named(asked: ChatRequest, resources: Resources) -> str | No
         )
     if not in_model:
         _resolve_decoder(asked.model, resources)
-    await _check_is_there(name, asked, resources)
+    await _check_is_there(name, asked, resources, caller)
     return name
 
 
-def collection_question(asked: ChatRequest) -> AnswerInput:
-    """The last message as a question. Raises InvalidInput for what answers from a collection can't do."""
+def collection_question(asked: ChatRequest, can_rewrite: bool) -> AnswerInput:
+    """The last message as a question, with the turns before it where the decoder can take them up.
+
+    Raises InvalidInput for what answers from a collection can't do.
+    """
     messages = read_messages(asked.messages)
     tokens = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
     sampling = read_sampling(asked, tokens, None)
@@ -57,6 +62,7 @@ def collection_question(asked: ChatRequest) -> AnswerInput:
         asked.mode or SearchMode.HYBRID,
         sampling,
         bool(asked.rerank),
+        said_before(messages)[-MAX_HISTORY:] if can_rewrite else (),
     )
 
 
@@ -74,8 +80,10 @@ def _resolve_decoder(wanted: str, resources: Resources) -> None:
     resolve(wanted, [reader.model_id])
 
 
-async def _check_is_there(name: str, asked: ChatRequest, resources: Resources) -> None:
+async def _check_is_there(name: str, asked: ChatRequest, resources: Resources, caller: Principal) -> None:
     try:
+        if not caller.may_see(name):
+            raise no_such_collection(name)
         await resources.collections.get(name)
     except NotFound as error:
         raise ModelNotFound(

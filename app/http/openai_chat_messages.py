@@ -69,6 +69,11 @@ def question_of(messages: Sequence[ChatMessage]) -> str:
     return last.content
 
 
+def said_before(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """The turns before the last message, of user and assistant; instructions are none of them."""
+    return tuple(message for message in messages[:-1] if message.role != "system")
+
+
 def _read(field: str, message: Message) -> ChatMessage:
     role = _ROLES.get(message.role)
     if role is None or message.tool_calls or message.function_call:

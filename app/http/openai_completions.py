@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
+from app.http.access import NO_COLLECTIONS
 from app.http.disconnect import while_connected
 from app.http.embedding_input import read_texts
 from app.http.event_stream import StreamedOperation
@@ -17,6 +18,7 @@ from app.http.openai_chat_stream import open_openai_stream
 from app.http.openai_completion_replies import CompletionChunks, completion_reply
 from app.http.openai_completion_schemas import CompletionReply, CompletionRequest
 from app.http.openai_models import COLLECTION_PREFIX, resolve_chat_model
+from app.overload import Load
 from app.resources import Resources
 from app.services.types import Scope
 from embeddings.errors import InvalidInput
@@ -30,10 +32,12 @@ class CompletionController(Controller):
 
     path = "/completions"
     tags = ("OpenAI",)
+    opt = {"collections": NO_COLLECTIONS}  # noqa: RUF012  Litestar's interface
 
     @post(
         "/",
         scope=Scope.READ,
+        load=Load.ANSWER,
         status_code=200,
         summary="Continue texts",
         operation_class=StreamedOperation,

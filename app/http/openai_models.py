@@ -1,16 +1,18 @@
 """OpenAI's list of models: what serves here, by the ids that other routes take."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import Controller, get
+from litestar import Controller, Request, get
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
+from app.http.access import FILTERED, principal_of
 from app.http.foreign_errors import openai_responses
 from app.http.openai_schemas import ModelList, ServedModel
 from app.resources import Resources
 from app.services.chat import no_chat_model
+from app.services.types import Principal
 from embeddings.artifact import MANIFEST
 from embeddings.errors import NotFound
 
@@ -31,16 +33,24 @@ class ModelController(Controller):
 
     path = "/models"
     tags = ("OpenAI",)
+    opt = {"collections": FILTERED}  # noqa: RUF012  Litestar's interface
 
     @get("/", summary="List the models", responses=openai_responses(400))
-    async def list_models(self, resources: NamedDependency[Resources]) -> ModelList:
+    async def list_models(
+        self, request: Request[Any, Any, Any], resources: NamedDependency[Resources]
+    ) -> ModelList:
         """The encoder, the decoder where there is one, and each collection as a model that answers."""
-        return ModelList("list", await served_models(resources))
+        return ModelList("list", await served_models(resources, principal_of(request)))
 
     @get("/{model_id:path}", summary="Show a model", responses=openai_responses(400, 404))
-    async def show_model(self, model_id: ModelId, resources: NamedDependency[Resources]) -> ServedModel:
+    async def show_model(
+        self,
+        request: Request[Any, Any, Any],
+        model_id: ModelId,
+        resources: NamedDependency[Resources],
+    ) -> ServedModel:
         """One model in service."""
-        models = {model.id: model for model in await served_models(resources)}
+        models = {model.id: model for model in await served_models(resources, principal_of(request))}
         return models[resolve(model_id.strip("/"), list(models))]
 
 
@@ -75,8 +85,8 @@ def resolve_chat_model(wanted: str, resources: Resources) -> str:
     raise no_chat_model()
 
 
-async def served_models(resources: Resources) -> list[ServedModel]:
-    """The models in service, the encoder first."""
+async def served_models(resources: Resources, caller: Principal) -> list[ServedModel]:
+    """The models in service that the caller may use, the encoder first."""
     encoder, settings = resources.models.encoder, resources.settings
     served = ServedModel(
         id=encoder.model_id,
@@ -86,7 +96,7 @@ async def served_models(resources: Resources) -> list[ServedModel]:
         dimensions=[encoder.dimension, *encoder.spec.matryoshka_dimensions],
         max_tokens=encoder.max_tokens,
     )
-    return [served, *_served_decoder(resources), *await _served_collections(resources)]
+    return [served, *_served_decoder(resources), *await _served_collections(resources, caller)]
 
 
 def _served_decoder(resources: Resources) -> list[ServedModel]:
@@ -98,7 +108,7 @@ def _served_decoder(resources: Resources) -> list[ServedModel]:
     return [ServedModel(id=reader.model_id, created=created, owned_by=OWNER, kind="decoder")]
 
 
-async def _served_collections(resources: Resources) -> list[ServedModel]:
+async def _served_collections(resources: Resources, caller: Principal) -> list[ServedModel]:
     """For programs whose users can choose nothing but a model."""
     return [
         ServedModel(
@@ -108,6 +118,7 @@ async def _served_collections(resources: Resources) -> list[ServedModel]:
             kind="collection",
         )
         for collection in await resources.collections.list()
+        if caller.may_see(collection.name)
     ]
 
 

@@ -24,7 +24,8 @@ def log_failure(error: Exception) -> None:
 class Opening:
     """Holds the resources from the moment they are open until the service stops.
 
-    opener: opens and closes them. on_failure: called when they cannot be opened.
+    opener: opens and closes them. on_failure: called when they cannot be opened. leaving: set from the signal
+    to stop on; what is in flight still has the resources.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Opening:
         self._resources: Resources | None = None
         self._opened = asyncio.Event()
         self._stopping = asyncio.Event()
+        self.leaving = asyncio.Event()
 
     @property
     def resources(self) -> Resources:
@@ -47,6 +49,19 @@ class Opening:
                 next_step="try again when /health/ready says 200",
             )
         return self._resources
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the resources are there."""
+        return self._resources is not None
+
+    def check_ready(self) -> None:
+        """Raise Overloaded when no new client should come: before the resources are open, and when the
+        service is about to stop.
+        """
+        if self.leaving.is_set():
+            raise stopping()
+        self.resources  # noqa: B018  # raises while they are not open
 
     async def wait_until_ready(self) -> None:
         """Return as soon as the resources are open."""
@@ -71,6 +86,11 @@ class Opening:
                 self._resources = None
         except Exception as error:
             self._on_failure(error)
+
+
+def stopping() -> Overloaded:
+    """The answer to whoever comes, or is still here, when the service stops."""
+    return Overloaded("the service is stopping", next_step="ask again when it has started")
 
 
 def provide_resources(state: State) -> Resources:

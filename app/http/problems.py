@@ -11,8 +11,10 @@ from litestar import Response
 from litestar.openapi import ResponseSpec
 from msgspec import Meta, Struct
 
+from app.telemetry.context import request_id
 from embeddings.errors import (
     Conflict,
+    DeadlineExceeded,
     FootnoteError,
     Forbidden,
     InvalidInput,
@@ -44,6 +46,7 @@ _STATUS: dict[type[FootnoteError], int] = {
     Unauthenticated: 401,
     Forbidden: 403,
     Overloaded: 503,
+    DeadlineExceeded: 504,
     StorageFull: 507,
     UpstreamFailed: 502,
     ModelDamaged: 500,
@@ -55,6 +58,12 @@ class MalformedBody(InvalidInput):
     """A body that cannot be read at all: not JSON, not UTF-8, or nothing."""
 
     code = "malformed_body"
+
+
+class BodyTooSlow(InvalidInput):
+    """A body that did not come in time."""
+
+    code = "body_too_slow"
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
@@ -81,6 +90,8 @@ def status_of(error: FootnoteError) -> int:
     """The HTTP status of an expected failure."""
     if isinstance(error, MalformedBody):
         return 400
+    if isinstance(error, BodyTooSlow):
+        return 408
     if retry_after_s_of(error) is not None:
         return 429
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
@@ -113,8 +124,13 @@ def internal_problem() -> Problem:
         title="Internal error",
         status=500,
         detail="Footnote failed in a way it did not expect; the log of the service has the reason",
-        next="try again; if it stays, report it with the time and the request",
+        next=f"try again; if it stays, report it with {_request_named()}",
     )
+
+
+def _request_named() -> str:
+    known = request_id()
+    return "the time and the request" if known is None else f"the id of the request, {known}"
 
 
 def describe_failure(error: BaseException) -> Problem:
@@ -142,8 +158,9 @@ def headers_of(problem: Problem) -> dict[str, str]:
     return {"Retry-After": str(RETRY_AFTER_S)} if problem.status == 503 else {}
 
 
-# Any route can meet a malformed request, a missing key, a wrong value and a service that is not yet ready.
-_EVERYWHERE = (400, 401, 403, 422, 503)
+# Any route can meet a malformed request, a missing key, a body that does not come, a wrong value, a full
+# house and a service that is not yet ready.
+_EVERYWHERE = (400, 401, 403, 408, 422, 429, 503)
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:

@@ -1,5 +1,6 @@
 """Which failure becomes which problem, and in whose form: the one table that the application is given."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.http.foreign_errors import foreign_form
 from app.http.idempotency import AlreadyAnsweredError, on_repetition
 from app.http.problems import Problem, describe_failure, headers_of, problem_of, respond
 from app.http.validation import explain_form, explain_parameter
+from app.pages.rendering import problem_page
 from embeddings.errors import InvalidInput, TooLarge
 
 # nginx's name for it: nobody reads the reply, but a log may count it.
@@ -40,6 +42,14 @@ def _on_wrong_parameter(request: Request[Any, Any, Any], error: ValidationExcept
     declared = request.route_handler.signature_model.__annotations__.get(name)
     found = None if sent is None else str(sent)
     return _answer(request, problem_of(explain_parameter(name, declared, found, fault["message"])))
+
+
+def _on_overflow(request: Request[Any, Any, Any], error: OverflowError) -> Response[Any]:
+    """Answer for a number that the database has no room for; any other overflow is a fault of ours."""
+    if "SQLite INTEGER" not in str(error):
+        return _on_failure(request, error)
+    message = "a number in the request is larger than any that is stored"
+    return _answer(request, problem_of(InvalidInput(message, expected=f"at most {2**63 - 1}")))
 
 
 def _first_message(faults: list[Any]) -> str | None:
@@ -103,10 +113,22 @@ def _answer(
     request: Request[Any, Any, Any], problem: Problem, headers: dict[str, str] | None = None
 ) -> Response[Any]:
     """The problem in the form that this path's clients read."""
+    if _is_page(request):
+        return problem_page(request, problem, headers_of(problem) | (headers or {}))
     form = foreign_form(request.method, request.scope["path"])
     if form is None:
         return respond(problem, headers)
     return form(problem, headers_of(problem) | (headers or {}))
+
+
+def _is_page(request: Request[Any, Any, Any]) -> bool:
+    """Whether people look at the answer: of a page, or of an address that is nothing and that they typed."""
+    known: Mapping[str, Any] = request.scope  # an unknown path has no handler
+    handler = known.get("route_handler")
+    if handler is not None:
+        return bool(handler.opt.get("page"))
+    typed = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    return typed and not request.scope["path"].startswith("/v1/")
 
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
@@ -114,5 +136,6 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     AlreadyAnsweredError: on_repetition,
     ClientGone: _on_client_gone,
     HTTPException: _on_refused_request,
+    OverflowError: _on_overflow,
     ValidationException: _on_wrong_parameter,
 }

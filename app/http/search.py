@@ -1,10 +1,13 @@
 """The search route."""
 
-from litestar import Controller, post
+from typing import Any
+
+from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from app.http.collections import CollectionName
+from app.http.disconnect import while_connected
 from app.http.problems import problem_responses
 from app.http.search_schemas import SearchReply, SearchRequest
 from app.resources import Resources
@@ -22,10 +25,15 @@ class SearchController(Controller):
         scope=Scope.READ,
         status_code=200,
         summary="Search",
-        responses=problem_responses(404, 415, 429),
+        responses=problem_responses(404, 415, 504),
     )
     async def search(
-        self, name: CollectionName, data: JSONBody[SearchRequest], resources: NamedDependency[Resources]
+        self,
+        request: Request[Any, Any, Any],
+        name: CollectionName,
+        data: JSONBody[SearchRequest],
+        resources: NamedDependency[Resources],
     ) -> SearchReply:
         """Passages that matter for the query, best first, each with exact offsets into its document."""
-        return SearchReply.of(await resources.search.search(name, data.to_input()), data.explain)
+        work = resources.search.search(name, data.to_input())
+        return SearchReply.of(await while_connected(request, work), data.explain)

@@ -13,6 +13,7 @@ from litestar.enums import MediaType
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
+from app.http.access import NO_COLLECTIONS
 from app.http.disconnect import while_connected
 from app.http.embedding_input import MAX_INPUTS, ContextLengthExceeded, read_texts
 from app.http.embedding_json import encode_array, tokens_read
@@ -32,6 +33,7 @@ class TEIController(Controller):
 
     path = "/"
     tags = ("Text Embeddings Inference",)
+    opt = {"collections": NO_COLLECTIONS}  # noqa: RUF012  Litestar's interface
 
     @post(
         "/embed",

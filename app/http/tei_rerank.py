@@ -11,6 +11,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET
 
+from app.http.access import NO_COLLECTIONS
 from app.http.disconnect import while_connected
 from app.http.embedding_input import ContextLengthExceeded, read_texts
 from app.http.foreign_errors import tei_responses
@@ -30,6 +31,7 @@ class TEIRerankController(Controller):
 
     path = "/"
     tags = ("Rerank",)
+    opt = {"collections": NO_COLLECTIONS}  # noqa: RUF012  Litestar's interface
 
     @post(
         "/rerank",

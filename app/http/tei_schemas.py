@@ -83,7 +83,7 @@ class Info(Struct, frozen=True, kw_only=True):
     served_model_name: str
     model_type: ModelType
     max_concurrent_requests: Annotated[
-        int, Meta(description="Short requests that may wait at a time; more are answered 429")
+        int, Meta(description="Requests that are taken at a time; more are answered 429")
     ]
     max_input_length: Annotated[int, Meta(description="Tokens of a text, special tokens included")]
     max_batch_tokens: int

@@ -69,14 +69,19 @@ async def find_job(connection: AsyncConnection, job_id: str) -> JobInfo:
     """One job. Raises NotFound."""
     row = (await connection.execute(select(Job.__table__).where(Job.id == job_id))).one_or_none()
     if row is None:
-        raise NotFound(
-            f"there is no job {job_id!r}",
-            field="job_id",
-            found=job_id,
-            expected="the id of a job",
-            next_step="list the jobs with GET /v1/jobs or `footnote jobs list`",
-        )
+        raise no_such_job(job_id)
     return _info(row, (await _count_items(connection, [job_id])).get(job_id, ItemCounts()))
+
+
+def no_such_job(job_id: str) -> NotFound:
+    """The error for an id that no job has, or none that the caller may see."""
+    return NotFound(
+        f"there is no job {job_id!r}",
+        field="job_id",
+        found=job_id,
+        expected="the id of a job",
+        next_step="list the jobs with GET /v1/jobs or `footnote jobs list`",
+    )
 
 
 async def list_jobs(
@@ -125,6 +130,8 @@ def _filtered(wanted: JobFilter) -> Select[*tuple[Any, ...]]:
         statement = statement.where(Job.kind == wanted.kind)
     if wanted.collection is not None:
         statement = statement.where(Job.collection == wanted.collection)
+    if wanted.among is not None:
+        statement = statement.where(Job.collection.in_(wanted.among))
     return statement
 
 

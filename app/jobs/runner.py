@@ -20,7 +20,10 @@ from app.jobs.attempts import (
 from app.jobs.context import JobCancelled, JobContext, StepRunner
 from app.jobs.failures import record_failure
 from app.jobs.types import JobState, Progress
+from app.telemetry.context import log_fields
+from app.telemetry.tracing import Tracing
 from embeddings.errors import Conflict, FootnoteError, InvalidInput, Overloaded, StorageFull
+from embeddings.stages import listening
 
 if TYPE_CHECKING:
     from app.resources import Resources
@@ -38,14 +41,20 @@ STORAGE_RETRY_S = 1.0
 
 
 class JobRunner:
-    """Runs attempts. functions: by the name of the kind; open_resources: opens them once, at first need."""
+    """Runs attempts.
+
+    functions: by the name of the kind; open_resources: opens them once, at first need; tracing: None where
+    nobody collects traces.
+    """
 
     def __init__(
         self,
         database: Database,
         functions: Mapping[str, JobFunction],
         open_resources: "Callable[[], Awaitable[Resources]]",
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._database = database
         self._functions = functions
         self._open_resources = open_resources
@@ -56,6 +65,18 @@ class JobRunner:
         job: StartedJob | None = await self._insist(lambda c: begin_attempt(c, ref))
         if job is None:
             return
+        span = None if self._tracing is None else self._tracing.begin_job(f"job {job.kind}")
+        listener = None if span is None else span.add_stage
+        with log_fields(job_id=ref.job_id, job=job.kind), listening(listener):
+            ending = await self._run(ref, job, run_step)
+        if span is not None:
+            about: dict[str, str | int] = {"footnote.job_id": ref.job_id, "footnote.job_attempt": ref.attempt}
+            about["footnote.job_state"] = ending["state"]
+            span.end(f"job {job.kind}", about, failed=ending["state"] == JobState.FAILED)
+
+    async def _run(self, ref: AttemptRef, job: StartedJob, run_step: StepRunner) -> dict[str, Any]:
+        """Work, and note how it ended; returns what the log tells of the end."""
+        logger.info("the job begins", extra={"fields": {"attempt": ref.attempt}})
         context: JobContext | None = None
         try:
             function = self._function(ref, job)
@@ -64,9 +85,12 @@ class JobRunner:
             outcome = await self._work(ref, context, function)
         except Exception as error:
             outcome = {"state": JobState.FAILED, "error": record_failure(error)}
+        ending = _ending(outcome)
+        logger.info("the job ends", extra={"fields": ending})
         if outcome is not None:
             told = {} if context is None else _told(context.latest_progress)
             await self._insist(lambda c: end_job(c, ref, outcome | told))
+        return ending
 
     def _function(self, ref: AttemptRef, job: StartedJob) -> JobFunction:
         if job.starts > MAX_STARTS:
@@ -140,6 +164,13 @@ class JobRunner:
             except (Overloaded, StorageFull) as error:
                 logger.warning("cannot note the state of a job: %s", error.message)
                 await asyncio.sleep(STORAGE_RETRY_S)
+
+
+def _ending(outcome: dict[str, Any] | None) -> dict[str, Any]:
+    """What the log tells of it."""
+    if outcome is None:
+        return {"state": JobState.CANCELLED}
+    return {"state": outcome["state"], "error": outcome.get("error", {}).get("code")}
 
 
 def _told(progress: Progress) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from anyio import to_thread
 from app.db.releases import find_served
 from app.jobs.attempts import end_item
 from app.jobs.context import JobContext
-from app.jobs.rows import make_job_id
+from app.jobs.rows import make_job_id, no_such_job
 from app.jobs.service import MAX_PAGE, JobService
 from app.jobs.trainer import TRAINER, modules_missing, trainer_of
 from app.jobs.training_folder import (
@@ -73,11 +73,13 @@ async def training_report(
 ) -> TrainingReport:
     """What a training of the collection has told until now. Raises NotFound."""
     job = await jobs.get(job_id)
-    if job.kind != TRAIN or job.collection != name:
+    if job.collection != name:  # whose job it is instead is not for everybody to know
+        raise no_such_job(job_id)
+    if job.kind != TRAIN:
         raise NotFound(
             f"the job {job_id} is no training of {name!r}",
             field="job_id",
-            found=f"{job.kind} of {job.collection}",
+            found=job.kind,
             expected=f"a job of the kind {TRAIN}",
             next_step=f"footnote jobs list --kind {TRAIN}",
         )

@@ -102,11 +102,12 @@ class ItemPage:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are meant; None lets every value pass."""
+    """Which jobs are meant; None lets every value pass. among: the collections whose jobs may be seen."""
 
     state: JobState | None = None
     kind: str | None = None
     collection: str | None = None
+    among: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ from app.jobs.runner import JobRunner
 from app.jobs.training_folder import remove_orphans as remove_trainings
 from app.jobs.uploads import remove_orphans
 from app.settings import Settings
+from app.telemetry.tracing import open_tracing
+from app.version import installed_version
 from embeddings.errors import Conflict, FootnoteError
 
 if TYPE_CHECKING:
@@ -95,7 +97,8 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what is under way then goes on with the next worker."""
         await self._remove_orphans()
-        runner = JobRunner(self._database, FUNCTIONS, self._open)
+        tracing = open_tracing(os.environ, installed_version())
+        runner = JobRunner(self._database, FUNCTIONS, self._open, tracing)
         attempts = DurableAttempts(self._settings.home / "jobs.db", runner)
         await attempts.open()
         while not stop.is_set():
@@ -103,6 +106,8 @@ class Worker:
             await _wait(stop, DISPATCH_S)
         async with self._database.write() as connection:
             await forget_starts(connection)
+        if tracing is not None:
+            await to_thread.run_sync(tracing.close)
 
     async def _look(self, attempts: DurableAttempts) -> None:
         """Start what is new in the table."""

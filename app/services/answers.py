@@ -6,8 +6,11 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
+from contextvars import copy_context
 from typing import Protocol
 
+from app.overload import Gate
+from app.services.follow_ups import check_history, standalone
 from app.services.types import (
     AnswerEvent,
     AnswerInput,
@@ -19,13 +22,14 @@ from app.services.types import (
     SearchOutput,
 )
 from app.settings import Settings
+from app.telemetry.notes import note_answer, note_question
 from embeddings.errors import InvalidInput, Overloaded
+from embeddings.stages import stage
 from generation.answering import Answerer
+from generation.causal.rewriting import QuestionRewriter
 from generation.types import Answer, CitationFound, MessageDelta, Source
 
 MAX_PASSAGES = 20
-# Questions that wait for a decoder. A later one is better asked again than kept waiting.
-MAX_WAITING = 15
 
 DecodedEvent = MessageDelta | CitationFound | Answer
 
@@ -45,7 +49,8 @@ class Collections(Protocol):
 class AnswerService:
     """Answers questions, `at_once` of them at a time; the others wait in a bounded queue.
 
-    at_once: 1 for a reader that takes one question after another.
+    at_once: 1 for a reader that takes one question after another. rewriter: of follow-up questions; None
+    where the decoder can't.
     """
 
     def __init__(
@@ -55,26 +60,42 @@ class AnswerService:
         answerer: Answerer,
         settings: Settings,
         at_once: int = 1,
+        rewriter: QuestionRewriter | None = None,
     ) -> None:
         self._search = search
         self._collections = collections
         self._answerer = answerer
+        self._rewriter = rewriter
         self._max_question_chars = settings.max_query_chars
         self._decoder = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="decoder")
-        self._most_in_flight = MAX_WAITING + at_once
-        self._in_flight = 0
+        self._gate = Gate("questions", max(settings.max_in_flight_answers, at_once))
         self._closing = threading.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """Questions that are being answered or wait for it."""
+        return self._gate.in_flight
+
+    @property
+    def can_rewrite(self) -> bool:
+        """Whether a question may have a history."""
+        return self._rewriter is not None
 
     async def answer(self, collection: str, wanted: AnswerInput) -> AsyncGenerator[AnswerEvent, None]:
         """Yield the hits, the answer as it is decoded, its citations, and the `AnswerOutput` last.
 
-        Closing the generator stops the decoder at its next token. What is wrong with the request is raised
-        before the first event: InvalidInput, NotFound (the collection), Overloaded (too many questions wait).
+        A question with a history is first rewritten as one that stands by itself: the hits tell it as their
+        query. Closing the generator stops the decoder at its next token. What is wrong with the request is
+        raised before the first event: InvalidInput (also for a history where the decoder can't rewrite),
+        NotFound (the collection), Overloaded (too many questions wait).
         """
         started = time.perf_counter()
         _check_input(wanted, self._max_question_chars)
+        check_history(wanted, self.can_rewrite)
+        asked = note_question(collection, wanted)
         with self._place_in_queue():
             settings = (await self._collections.get(collection)).settings
+            wanted = await standalone(self._rewriter, wanted, self._max_question_chars)
             query = SearchInput(
                 wanted.question, wanted.mode, wanted.passages, 0, wanted.filter, rerank=wanted.rerank
             )
@@ -82,7 +103,12 @@ class AnswerService:
             yield found
             async with aclosing(self._decode(wanted, found, settings)) as events:
                 async for event in events:
-                    yield _finish(event, found, started) if isinstance(event, Answer) else event
+                    if not isinstance(event, Answer):
+                        yield event
+                        continue
+                    output = _finish(event, found, started)
+                    note_answer(asked, output)
+                    yield output
 
     def close(self) -> None:
         """Stop the decoder at its next token and wait for it. Questions in flight end with Overloaded."""
@@ -93,19 +119,8 @@ class AnswerService:
     def _place_in_queue(self) -> Iterator[None]:
         if self._closing.is_set():
             raise _stopping()
-        most = self._most_in_flight
-        if self._in_flight >= most:
-            raise Overloaded(
-                f"{self._in_flight} questions are being answered, the service takes {most} at once",
-                found=f"{self._in_flight} in flight",
-                expected=f"fewer than {most}",
-                next_step="ask again in a few seconds",
-            )
-        self._in_flight += 1
-        try:
+        with self._gate.place():
             yield
-        finally:
-            self._in_flight -= 1
 
     async def _decode(
         self, wanted: AnswerInput, found: SearchOutput, settings: CollectionSettings
@@ -121,19 +136,20 @@ class AnswerService:
 
         def work() -> None:
             try:
-                for event in answerer.answer(
-                    wanted.question,
-                    [source_of(hit) for hit in found.hits],
-                    wanted.sampling,
-                    refuse_below=settings.refusal_threshold,
-                    cancelled=lambda: abandoned.is_set() or self._closing.is_set(),
-                ):
-                    send(event)
+                with stage("decode"):
+                    for event in answerer.answer(
+                        wanted.question,
+                        [source_of(hit) for hit in found.hits],
+                        wanted.sampling,
+                        refuse_below=settings.refusal_threshold,
+                        cancelled=lambda: abandoned.is_set() or self._closing.is_set(),
+                    ):
+                        send(event)
                 send(_stopping() if self._closing.is_set() else None)
             except Exception as error:  # raised again in the event loop
                 send(error)
 
-        turn = self._decoder.submit(work)
+        turn = self._decoder.submit(copy_context().run, work)
         turn.add_done_callback(lambda done: send(_stopping()) if done.cancelled() else None)
         try:
             while (event := await arrived.get()) is not None:

@@ -10,6 +10,7 @@ from anyio import to_thread
 from app.services.chat_answers import CollectionEvent, stream_turn
 from app.services.chat_merging import merge
 from app.services.types import AnswerEvent, AnswerInput
+from app.telemetry.notes import note_tokens
 from embeddings.errors import InvalidInput
 from generation.causal.chat import ChatEvent, ChatMessage, ChatModel, ResponseFormat, Usage
 from generation.causal.spec import GenerationDefaults
@@ -69,6 +70,8 @@ class ChatService:
         async with aclosing(model.chat(messages, settings, response)) as events:
             with _in_openais_words():
                 async for event in events:
+                    if isinstance(event, Usage):
+                        note_tokens(event.prompt_tokens, event.completion_tokens, event.cached_tokens)
                     yield event
 
     async def complete(
@@ -89,6 +92,7 @@ class ChatService:
                         usage = _sum(usage, event)
                     else:
                         yield replace(event, choice=number * sampling.n + event.choice)
+        note_tokens(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
         yield usage
 
     def answer(self, collection: str, wanted: AnswerInput) -> AsyncGenerator[CollectionEvent, None]:

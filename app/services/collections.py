@@ -48,7 +48,7 @@ class CollectionService:
     ) -> CollectionInfo:
         """Make an empty collection. Raises InvalidInput, or Conflict when the name is taken."""
         settings = CollectionSettings() if settings is None else settings
-        _check_name(name)
+        check_name(name)
         check_settings(settings, self._encoders.default)
         now = datetime.now(UTC)
         row = {"name": name, "last_seq": 0, "created_at": now, "updated_at": now, **_columns(settings)}
@@ -167,10 +167,12 @@ def _columns(settings: CollectionSettings) -> dict[str, Any]:
         "refusal_threshold": settings.refusal_threshold,
         "fusion": msgspec.to_builtins(settings.fusion),
         "prompt": msgspec.to_builtins(settings.prompt),
+        "keep_conversations": settings.keep_conversations,
     }
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise InvalidInput for what cannot be a collection's name."""
     if not NAME_PATTERN.fullmatch(name):
         expected = "1 to 64 of a-z, 0-9, _ and -, starting with a letter or digit"
         raise InvalidInput(

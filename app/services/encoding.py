@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from embeddings.artifact import EncoderSpec, ModelManifest
 from embeddings.engine import Embedded, EncoderEngine, Lane, TokenEncoder
+from embeddings.stages import timed
 from embeddings.tokens import Keep
 from embeddings.vectors import check_dimensions, unit_rows
 
@@ -76,6 +77,7 @@ class Encoding:
         self.encoder = encoder
         self.engine = engine
 
+    @timed("encode")
     async def query(self, text: str) -> EncodedQuery:
         """Encode a question. Raises Overloaded."""
         running = asyncio.wrap_future(self.engine.submit([text], prompt="query", lane=Lane.QUERY))
@@ -92,6 +94,7 @@ class Encoding:
             return self.encoder.vocabulary_coverage(text)
         return await to_thread.run_sync(self.encoder.vocabulary_coverage, text)
 
+    @timed("encode_passages")
     async def passages(self, texts: Sequence[str]) -> EncodedPassages:
         """Encode the texts of chunks, which wait for their turn however many they are.
 
@@ -103,6 +106,7 @@ class Encoding:
         vectors = await to_thread.run_sync(_half_unit_rows, embedded.vectors)
         return EncodedPassages(vectors, embedded.truncated)
 
+    @timed("embed")
     async def embed(
         self,
         texts: Sequence[str],

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from app.db.collections import find_collection
 from app.db.engine import Database
-from app.db.feedback import add_feedback, find_shown, list_feedback, remove_feedback
+from app.db.feedback import add_feedback, count_feedback, find_shown, list_feedback, remove_feedback
 from app.db.releases import find_release, find_served
 from app.services.feedback_types import Feedback, FeedbackInput, FeedbackKind, FeedbackPage
 from app.services.metadata import check_text
@@ -47,6 +47,15 @@ class FeedbackService:
             found = await list_feedback(connection, collection.id, limit + 1, after or 0, kind)
         page = tuple(found[:limit])
         return FeedbackPage(page, page[-1].id if len(found) > limit else None)
+
+    async def counts(self, name: str) -> dict[FeedbackKind, int]:
+        """How many verdicts of each kind the collection has; kinds that nobody gave are left out.
+
+        Raises NotFound.
+        """
+        async with self._database.read() as connection:
+            collection = await find_collection(connection, name)
+            return await count_feedback(connection, collection.id)
 
     async def remove(self, name: str, feedback_id: int) -> None:
         """Remove a verdict. Raises NotFound."""

@@ -10,6 +10,7 @@ from app.services.metadata import MAX_TITLE_CHARS, check_id, check_metadata
 from app.services.types import DocumentInput, FileInput
 from app.settings import Settings
 from embeddings.errors import FootnoteError
+from embeddings.stages import stage
 from retrieval.extraction import extract
 from retrieval.records import BadRecord, Record, has_records, split_records
 
@@ -35,13 +36,14 @@ def _draft_file(file: FileInput, settings: Settings) -> Iterator[Draft | Rejecte
 
 
 def _draft_whole(file: FileInput, name: str, metadata: dict[str, object], settings: Settings) -> Draft:
-    extracted = extract(
-        file.data,
-        file.filename,
-        file.media_type,
-        max_bytes=settings.max_file_bytes,
-        max_text_chars=settings.max_text_bytes,
-    )
+    with stage("extract"):
+        extracted = extract(
+            file.data,
+            file.filename,
+            file.media_type,
+            max_bytes=settings.max_file_bytes,
+            max_text_chars=settings.max_text_bytes,
+        )
     check_size(extracted.text, settings.max_text_bytes)
     # The title was found, not given: one that is too long is no reason to refuse the file.
     title = extracted.title[:MAX_TITLE_CHARS] if extracted.title else None

@@ -26,6 +26,7 @@ from app.services.receipts import Receipt, keep
 from app.services.release_types import Release
 from app.services.types import ItemResult, ItemStatus
 from embeddings.errors import FootnoteError
+from embeddings.stages import stage, timed
 from retrieval.chunking import Chunker
 from retrieval.types import ChunkSpan
 
@@ -146,9 +147,10 @@ class Ingest:
             model_id = (await self._encoders.of(release)).encoder.model_id
             rows = [_row(release, model_id, cut, part) for cut, part in zip(cuts, parts, strict=True)]
             made = _Made(release, rows, cuts, parts, failed)
-            serving, results = await self._database.write_together(
-                partial(_write_unless_switched, collection=collection, made=made, finish=finish)
-            )
+            with stage("commit"):
+                serving, results = await self._database.write_together(
+                    partial(_write_unless_switched, collection=collection, made=made, finish=finish)
+                )
             if results is not None:
                 return results
             release = serving
@@ -167,6 +169,7 @@ class Ingest:
         return cuts, list(_split(encoded, cuts)), failed
 
 
+@timed("chunk")
 def _cut(chunker: Chunker, group: Sequence[Pending]) -> tuple[list[Cut], Results]:
     cuts, failed = [], {}
     for item in group:

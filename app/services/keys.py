@@ -1,6 +1,6 @@
 """Keys: given out once in plain text, kept as hashes."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,13 +10,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database
 from app.db.models import ApiKey
 from app.security import hash_token, make_token, same_hash
+from app.services.collections import check_name as check_collection_name
 from app.services.types import KeyInfo, NewKey, Principal, Scope
 from embeddings.errors import InvalidInput, NotFound, Unauthenticated
 
 MAX_NAME_CHARS = 100
+MAX_RATE_PER_MINUTE = 1_000_000
 FIRST_KEY_NAME = "first admin"
 
-_COLUMNS = (ApiKey.id, ApiKey.name, ApiKey.token_hash, ApiKey.scopes, ApiKey.created_at, ApiKey.revoked_at)
+_COLUMNS = (
+    ApiKey.id,
+    ApiKey.name,
+    ApiKey.token_hash,
+    ApiKey.scopes,
+    ApiKey.collections,
+    ApiKey.rate_per_minute,
+    ApiKey.created_at,
+    ApiKey.revoked_at,
+)
 _IN_FORCE = select(*_COLUMNS).where(ApiKey.token_hash == bindparam("token_hash"), ApiKey.revoked_at.is_(None))
 
 
@@ -26,14 +37,35 @@ class KeyService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, name: str, scopes: Collection[Scope]) -> NewKey:
-        """Make a key. Raises InvalidInput for an empty or long name, or for no scope."""
+    async def create(
+        self,
+        name: str,
+        scopes: Collection[Scope],
+        collections: Collection[str] | None = None,
+        rate_per_minute: int | None = None,
+    ) -> NewKey:
+        """Make a key. collections: the only ones that it will see, which need not be there yet; None: all.
+
+        rate_per_minute: of requests; None: the service's own limit. Raises InvalidInput for an empty or long
+        name, for no scope, for limits that leave nothing.
+        """
         _check_name(name)
         if not scopes:
             expected = "at least one of read, write, admin"
             raise InvalidInput("a key needs a scope", field="scopes", found="none", expected=expected)
+        _check_limits(collections, rate_per_minute)
+        limits = {
+            "collections": None if collections is None else sorted(set(collections)),
+            "rate_per_minute": rate_per_minute,
+        }
         async with self._database.write() as connection:
-            return await _insert(connection, name, frozenset(scopes))
+            return await _insert(connection, name, frozenset(scopes), limits)
+
+    async def any_in_force(self) -> bool:
+        """True when at least one key was made and not revoked."""
+        async with self._database.read() as connection:
+            found = await connection.execute(select(ApiKey.id).where(ApiKey.revoked_at.is_(None)).limit(1))
+            return found.first() is not None
 
     async def create_first_admin(self) -> NewKey | None:
         """Make an admin key if no key was ever made, else None.
@@ -43,7 +75,7 @@ class KeyService:
         async with self._database.write() as connection:
             if (await connection.execute(select(ApiKey.id).limit(1))).first() is not None:
                 return None
-            return await _insert(connection, FIRST_KEY_NAME, frozenset({Scope.ADMIN}))
+            return await _insert(connection, FIRST_KEY_NAME, frozenset({Scope.ADMIN}), {})
 
     async def verify(self, token: str) -> Principal:
         """Who holds this key. Raises Unauthenticated when it is unknown or revoked."""
@@ -57,7 +89,7 @@ class KeyService:
                 expected="Bearer and a key that is in force",
                 next_step="make a key with `footnote keys create`",
             )
-        return Principal(row.id, row.name, _scopes(row))
+        return Principal(row.id, row.name, _scopes(row), _collections(row), row.rate_per_minute)
 
     async def revoke(self, key_id: int) -> None:
         """Make a key useless, at once. Raises NotFound; a key revoked before stays so."""
@@ -82,12 +114,15 @@ class KeyService:
             return tuple(_info(row) for row in rows)
 
 
-async def _insert(connection: AsyncConnection, name: str, scopes: frozenset[Scope]) -> NewKey:
+async def _insert(
+    connection: AsyncConnection, name: str, scopes: frozenset[Scope], limits: Mapping[str, Any]
+) -> NewKey:
     token = make_token()
     values = {
         "name": name,
         "token_hash": hash_token(token),
         "scopes": sorted(scopes),
+        **limits,
         "created_at": datetime.now(UTC),
         "revoked_at": None,
     }
@@ -103,9 +138,35 @@ def _check_name(name: str) -> None:
         )
 
 
+def _check_limits(collections: Collection[str] | None, rate_per_minute: int | None) -> None:
+    if collections is not None:
+        if not collections:
+            raise InvalidInput(
+                "a key for no collection can do nothing",
+                field="collections",
+                found="none",
+                expected="at least one name, or no limit",
+            )
+        for name in collections:
+            check_collection_name(name)
+    if rate_per_minute is not None and not 1 <= rate_per_minute <= MAX_RATE_PER_MINUTE:
+        expected = f"a whole number from 1 to {MAX_RATE_PER_MINUTE}"
+        raise InvalidInput(
+            f"a key's rate is {expected} requests per minute",
+            field="rate_per_minute",
+            found=str(rate_per_minute),
+            expected=expected,
+        )
+
+
 def _scopes(row: Row[*tuple[Any, ...]]) -> frozenset[Scope]:
     return frozenset(Scope(scope) for scope in row.scopes)
 
 
 def _info(row: Row[*tuple[Any, ...]]) -> KeyInfo:
-    return KeyInfo(row.id, row.name, _scopes(row), row.created_at, row.revoked_at)
+    limits = _collections(row), row.rate_per_minute
+    return KeyInfo(row.id, row.name, _scopes(row), *limits, row.created_at, row.revoked_at)
+
+
+def _collections(row: Row[*tuple[Any, ...]]) -> frozenset[str] | None:
+    return None if row.collections is None else frozenset(row.collections)

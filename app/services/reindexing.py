@@ -22,7 +22,7 @@ from app.services.release_types import (
 )
 from app.services.types import CollectionSettings
 from app.services.verification import Verifier
-from embeddings.errors import Conflict
+from embeddings.errors import Conflict, InvalidInput, ModelDamaged
 
 _RESUMABLE = (ReleaseState.BUILDING, ReleaseState.READY)
 
@@ -39,14 +39,14 @@ class Reindexer:
     async def begin(self, name: str, wanted: ReindexInput) -> Release:
         """The release that is wanted, made unless an unfinished one is the same.
 
-        Raises NotFound, InvalidInput for the sizes, ModelDamaged for the encoder, and Conflict when the
-        release in service is already as wanted.
+        Raises NotFound, InvalidInput for the sizes and for an encoder that cannot be opened, and Conflict
+        when the release in service is already as wanted.
         """
         async with self._database.read() as connection:
             collection, serving = await find_served(connection, name)
         given = wanted.encoder
         folder = serving.encoder if given is None else self._encoders.name_folder(given)
-        encoder = self._encoders.default if folder is None else await self._encoders.open(folder)
+        encoder = self._encoders.default if folder is None else await self._open(folder)
         settings = _resized(collection.settings, wanted)
         check_settings(settings, encoder)
         values = {
@@ -79,6 +79,19 @@ class Reindexer:
             if present.state in _RESUMABLE:  # else another process has put it in service meanwhile
                 await change_release(connection, present, state=state, report=asdict(verification))
             return await find_release(connection, collection, number)
+
+    async def _open(self, folder: str) -> OpenEncoder:
+        """The encoder that somebody named. A folder without a whole model is his mistake, not ours."""
+        try:
+            return await self._encoders.open(folder)
+        except ModelDamaged as error:
+            raise InvalidInput(
+                f"no encoder can be opened there: {error.message}",
+                field="encoder",
+                found=folder,
+                expected="a model's folder, or its name under models/ in the data folder",
+                next_step="see `footnote models list`; `footnote models convert` makes one",
+            ) from error
 
     async def _chunking(self, settings: CollectionSettings, encoder: OpenEncoder) -> str:
         own = await to_thread.run_sync(encoder.tokenizer_hash)

@@ -2,18 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from anyio import to_thread
 
+from app.overload import Gate
 from app.services.encoding import Encoding
 from app.services.types import SearchInput, SearchOutput
-from embeddings.errors import InvalidInput, Overloaded, TextTooLong
+from embeddings.errors import InvalidInput, TextTooLong
 from embeddings.reranker import Scored, sigmoid
+from embeddings.stages import timed
+
+T = TypeVar("T")
 
 Scorer = Literal["reranker", "encoder"]
 MAX_TEXTS = 1000
@@ -59,7 +62,12 @@ class Reranking:
         self._reranker = reranker
         self._encoding = encoding
         self._turn = asyncio.Lock()
-        self._in_flight = 0
+        self._gate = Gate("requests to rerank", MAX_IN_FLIGHT)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are scored by the reranker or wait for it."""
+        return self._gate.in_flight
 
     @property
     def scorer(self) -> Scorer:
@@ -71,6 +79,7 @@ class Reranking:
         """The model that scores texts here."""
         return (self._reranker or self._encoding.encoder).model_id
 
+    @timed("rerank")
     async def relevance(
         self,
         query: str,
@@ -87,9 +96,11 @@ class Reranking:
         """
         if self._reranker is None:
             return await self._cosines(query, texts, raw, truncate)
-        with self._place_in_queue():
+        with self._gate.place():
             async with self._turn:
-                scored = await to_thread.run_sync(_score, self._reranker, query, texts, max_tokens_per_text)
+                scored = await _to_the_end(
+                    to_thread.run_sync(_score, self._reranker, query, texts, max_tokens_per_text)
+                )
         if not truncate and any(scored.truncated):
             place = scored.truncated.index(True)
             tokens = await to_thread.run_sync(self._reranker.count_tokens, query, texts[place])
@@ -148,21 +159,15 @@ class Reranking:
         model = self._encoding.encoder.model_id
         return Relevance(tuple(np.asarray(cosines).tolist()), "encoder", model, tokens, embedded.truncated)
 
-    @contextmanager
-    def _place_in_queue(self) -> Iterator[None]:
-        if self._in_flight >= MAX_IN_FLIGHT:
-            raise Overloaded(
-                f"{self._in_flight} requests are being reranked, the service takes {MAX_IN_FLIGHT} at once",
-                found=f"{self._in_flight} in flight",
-                expected=f"fewer than {MAX_IN_FLIGHT}",
-                next_step="ask again in a few seconds",
-                retry_after_s=1,
-            )
-        self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
+
+async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """The result of work that cannot be stopped: whoever is cancelled keeps his turn until it is done."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
 
 
 def best_first(relevance: Relevance) -> list[int]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -18,7 +19,9 @@ from app.services.metadata import check_text
 from app.services.reranking import Reranking
 from app.services.types import Hit, HitScores, SearchInput, SearchOutput
 from app.settings import Settings
+from app.telemetry.notes import note_search
 from embeddings.errors import InvalidInput
+from embeddings.stages import stage
 from retrieval.filters import parse_filter
 from retrieval.index import SearchRequest
 from retrieval.types import RankedChunk, RankedList, SearchMode
@@ -60,8 +63,15 @@ class SearchService:
         """
         started = time.perf_counter()
         self._check(wanted)
-        if wanted.rerank:
-            return await self._reranking.search(self.search, collection, wanted)
+        search = self._reranked if wanted.rerank else self._search
+        found = await search(collection, wanted, started)
+        note_search(collection, wanted, found)
+        return found
+
+    async def _reranked(self, collection: str, wanted: SearchInput, started: float) -> SearchOutput:
+        return await self._reranking.search(partial(self._search, started=started), collection, wanted)
+
+    async def _search(self, collection: str, wanted: SearchInput, started: float) -> SearchOutput:
         filter_ = None if wanted.filter is None else parse_filter(wanted.filter)
         request = SearchRequest(
             wanted.query,
@@ -111,7 +121,8 @@ class SearchService:
             encoded, truncated = await _encoded(request, encoding)
             found = await to_thread.run_sync(self._find_at_once, collection, encoded, encoding)
             if found is None:
-                served = await self._indexes.follow(collection)
+                with stage("follow"):
+                    served = await self._indexes.follow(collection)
                 if served.encoding is encoding:
                     found = await self._search_and_read(served, encoded)
                 encoding = served.encoding
@@ -129,8 +140,10 @@ class SearchService:
         """Rank, and read the hits from SQL; None when some of them have changed in between."""
         if request.filter is not None:
             served.index.check_fields(request.filter)
-        ranked = served.index.search(_fused_as_set(request, served))
-        rows = hydrate_now(self._database, served.collection.id, ranked)
+        with stage("rank"):
+            ranked = served.index.search(_fused_as_set(request, served))
+        with stage("hydrate"):
+            rows = hydrate_now(self._database, served.collection.id, ranked)
         return _Found(ranked, rows, served.release.number) if len(rows) == len(ranked.chunks) else None
 
     async def _search_and_read(self, served: Served, request: SearchRequest) -> _Found | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from embeddings.errors import FootnoteError
+from generation.causal.chat import ChatMessage
 from generation.causal.prompt_template import PromptTemplate
 from generation.sampling import SamplingSettings
 from generation.types import Answer, CitationFound, MessageDelta
@@ -42,7 +43,8 @@ class CollectionSettings:
     chunk_max_tokens, chunk_overlap_tokens: in the encoder's tokens, of the release in service.
     refusal_threshold: probability in [0, 1] below which the decoder's answer is withheld; None: the
     decoder's own. fusion: of hybrid searches that name none; None: evidence, with full trust. prompt: what a
-    decoder that chats is told; None: the shipped one in the question's language.
+    decoder that chats is told; None: the shipped one in the question's language. keep_conversations: whether
+    questions and answers are kept.
     """
 
     chunk_max_tokens: int = 200
@@ -50,6 +52,7 @@ class CollectionSettings:
     refusal_threshold: float | None = None
     fusion: Fusion | None = None
     prompt: PromptTemplate | None = None
+    keep_conversations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +248,7 @@ class AnswerInput:
     """A question to answer from a collection.
 
     passages: how many of the best hits may be read and cited; rerank: choose them with the reranker.
+    history: what was said before, by user and assistant, the oldest first.
     """
 
     question: str
@@ -253,15 +257,21 @@ class AnswerInput:
     mode: SearchMode = SearchMode.HYBRID
     sampling: SamplingSettings = SamplingSettings()  # noqa: RUF009  # frozen, so it may be shared
     rerank: bool = False
+    history: tuple[ChatMessage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerOutput:
-    """The outcome of one question and the hits it was read from. took_ms: milliseconds, search included."""
+    """The outcome of one question and the hits it was read from.
+
+    took_ms: milliseconds, search included. conversation_id: of the one that keeps it; None: nobody does. The
+    question that was used is `search.query`: a follow-up is rewritten before.
+    """
 
     answer: Answer
     search: SearchOutput
     took_ms: float
+    conversation_id: int | None = None
 
 
 # In this order: the hits, the answer as it is decoded, its citations, and what holds in the end.
@@ -270,25 +280,50 @@ AnswerEvent = SearchOutput | MessageDelta | CitationFound | AnswerOutput
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who holds a key."""
+    """Who calls.
 
-    key_id: int
+    id: of the key; None for a caller without one. collections: the names of those that the caller may see;
+    None: all. rate_per_minute: of requests; None: the service's own limit. session_id: of the page session
+    that spoke for the caller; None: a header did, or nobody.
+    """
+
+    id: int | None
     name: str
     scopes: frozenset[Scope]
+    collections: frozenset[str] | None = None
+    rate_per_minute: int | None = None
+    session_id: int | None = None
+
+    @property
+    def identity(self) -> str | None:
+        """The same text for all calls of one caller, and for no other's; None for a caller without a name."""
+        if self.id is not None:
+            return str(self.id)
+        return None if self.session_id is None else f"session-{self.session_id}"
 
     def allows(self, scope: Scope) -> bool:
-        """True when one of the key's scopes is `scope` or includes it."""
+        """True when one of the caller's scopes is `scope` or includes it."""
         order = list(Scope)
         return any(order.index(held) >= order.index(scope) for held in self.scopes)
+
+    def may_see(self, collection: str | None) -> bool:
+        """True when nothing keeps the caller from this collection. None: what belongs to no collection,
+        which only a caller without limits sees.
+        """
+        return self.collections is None or collection in self.collections
 
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key without its secret. revoked_at: None while it is good."""
+    """A key without its secret. collections, rate_per_minute: as in Principal; revoked_at: None while it is
+    good.
+    """
 
     id: int
     name: str
     scopes: frozenset[Scope]
+    collections: frozenset[str] | None
+    rate_per_minute: int | None
     created_at: datetime
     revoked_at: datetime | None
 
@@ -299,3 +334,19 @@ class NewKey:
 
     info: KeyInfo
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A page session, or a link that nobody has opened yet: opened_at is None then.
+
+    key_id: of the key that was typed into the page; None: it came by a link.
+    """
+
+    id: int
+    key_id: int | None
+    scopes: frozenset[Scope]
+    collections: frozenset[str] | None
+    created_at: datetime
+    opened_at: datetime | None
+    expires_at: datetime

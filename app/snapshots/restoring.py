@@ -76,6 +76,7 @@ def _adapt(manifest: SnapshotManifest, home: Path) -> tuple[str, ...]:
         )
     apply_migrations(database, BUSY_TIMEOUT_S)
     _point_releases(database, manifest.models)
+    _end_sessions(database)
     folders = {name: model.folder for model in manifest.models if model.folder for name in model.settings}
     _write_settings(home / CONFIG_FILENAME, manifest.settings | folders)
     return (*manifest.left_out, *_missing(manifest.models))
@@ -89,6 +90,13 @@ def _point_releases(database: Path, models: tuple[SavedModel, ...]) -> None:
             for before in model.encoders if folder is not None else ():
                 statement = "UPDATE releases SET encoder = ? WHERE encoder = ?"
                 connection.execute(statement, (str(folder), before))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _end_sessions(database: Path) -> None:
+    """Sign every browser out: one that was signed out after the snapshot must not be in again."""
+    with connect(database, BUSY_TIMEOUT_S) as connection:
+        connection.execute("DELETE FROM page_sessions")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -24,6 +24,16 @@ TEMPLATE_TOKENS = 64
 REFUSAL_MARK = "[0]"
 
 
+@dataclass(frozen=True, slots=True)
+class ReadingPlan:
+    """One question as the decoder gets it. response: what holds it to the passages; None: nothing does."""
+
+    template: PromptTemplate
+    prompt: ChatPrompt
+    sampling: SamplingSettings
+    response: GroundedFormat | None
+
+
 class ChatReader:
     """Answers from passages with a chat decoder. Safe for several threads.
 
@@ -58,14 +68,10 @@ class ChatReader:
         refuse_below: of no effect where the decoder tells no probabilities. Raises InvalidInput with the
         field "question" when there is no room for a passage beside it, and what `ChatModel.chat` raises.
         """
-        template = self._template or default_prompt(question)
-        limits = self._limits(sampling)
-        context = self._model.context_tokens
-        budget = context - limits.max_tokens - min(TEMPLATE_TOKENS, context // 16)
-        prompt = build_chat_prompt(template, question, passages, budget, self._model.count_tokens)
-        response = self._response(template, prompt)
+        plan = self.plan(question, passages, sampling)
+        template = plan.template
         reading = _Reading(RefusalWatch(template.not_found))
-        events = self._model.chat(prompt.messages, limits, response)
+        events = self._model.chat(plan.prompt.messages, plan.sampling, plan.response)
         with closing(pull_events(events, cancelled)) as pulled:
             for event in pulled:
                 reading.take(event)
@@ -75,7 +81,16 @@ class ChatReader:
                 yield from reading.tell()
         if reading.ended:
             yield from reading.rest()
-            yield reading.draft(_report(template, prompt), grounded=response is not None)
+            yield reading.draft(_report(template, plan.prompt), grounded=plan.response is not None)
+
+    def plan(self, question: str, passages: Sequence[Passage], sampling: SamplingSettings) -> ReadingPlan:
+        """What the decoder would be asked. Raises InvalidInput as `read` does."""
+        template = self._template or default_prompt(question)
+        limits = self._limits(sampling)
+        context = self._model.context_tokens
+        budget = context - limits.max_tokens - min(TEMPLATE_TOKENS, context // 16)
+        prompt = build_chat_prompt(template, question, passages, budget, self._model.count_tokens)
+        return ReadingPlan(template, prompt, limits, self._response(template, prompt))
 
     def _limits(self, sampling: SamplingSettings) -> SamplingSettings:
         """One answer, which leaves half of the context to the prompt."""

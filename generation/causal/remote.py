@@ -5,7 +5,7 @@ import random
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -38,7 +38,7 @@ class RemoteAddress:
 
     url: str
     model: str
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     timeout_s: float = 60.0
     context_tokens: int = 4096
     first_pause_s: float = FIRST_PAUSE_S

@@ -13,7 +13,8 @@ from generation.sampling import SamplingSettings
 
 _PLAIN = ("presence_penalty", "frequency_penalty", "n")
 _EXTENSIONS = ("top_k", "min_p", "typical_p", "repetition_penalty", "ignore_eos")
-_UNSUPPORTED = ("beams", "no_repeat_ngram", "length_penalty")
+# Settings that no such server has.
+UNSUPPORTED = ("beams", "no_repeat_ngram", "length_penalty")
 _OFF = SamplingSettings()
 
 
@@ -39,7 +40,7 @@ def completion_body(
 
 
 def _body(model: str, sampling: SamplingSettings) -> dict[str, Any]:
-    sampling.refuse(_UNSUPPORTED, "a decoder on another server")
+    sampling.refuse(UNSUPPORTED, "a decoder on another server")
     body: dict[str, Any] = {
         "model": model,
         "stream": True,

@@ -2,12 +2,18 @@
 
 import io
 import zipfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import IO
+from xml.parsers import expat
 
 from embeddings.errors import TooLarge, Unreadable
 
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 MAX_MEMBERS = 20_000
-_XML_HEAD_BYTES = 65_536  # a document type declaration stands before the first element
+_XML_HEAD_BYTES = 65_536  # a document type declaration stands before the first element, mostly in here
+_DECLARATION = b"<!ENTITY"
+_BYTES = "iso-8859-1"  # every byte is a character: markup looks the same in nearly all encodings
 _XML_SUFFIXES = (".xml", ".rels", ".opf", ".xhtml", ".html", ".htm", ".ncx")
 
 
@@ -72,12 +78,46 @@ def _check_encryption(members: list[zipfile.ZipInfo]) -> None:
 def _check_entities(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     with archive.open(member) as stream:
         head = stream.read(_XML_HEAD_BYTES)
-    reject_entities(head.replace(b"\x00", b""), member.filename)
+        reject_entities(head, member.filename)
+        try:
+            _check_prolog(chain([head], _blocks(stream)), member.filename)
+        except (LookupError, ValueError):  # an encoding that expat lacks: GB2312, or none at all
+            stream.seek(0)
+            _check_prolog(_blocks(stream), member.filename, _BYTES)
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: stream.read(_XML_HEAD_BYTES), b"")
+
+
+def _check_prolog(blocks: Iterable[bytes], name: str, encoding: str | None = None) -> None:
+    """Look for entities before the first element with a parser: a comment of any length may stand there.
+
+    encoding: in place of the declared one. Raises LookupError or ValueError for one that expat lacks.
+    """
+
+    def declared(*_: object) -> None:
+        reject_entities(_DECLARATION, name)
+
+    def begun(*_: object) -> None:
+        raise _PrologEndError
+
+    parser = expat.ParserCreate(encoding)
+    parser.EntityDeclHandler, parser.StartElementHandler = declared, begun
+    try:
+        for block in blocks:
+            parser.Parse(block, False)
+    except (_PrologEndError, expat.ExpatError):  # what is no XML has no entities either
+        return
+
+
+class _PrologEndError(Exception):
+    """The first element has begun."""
 
 
 def reject_entities(xml: bytes, name: str) -> None:
     """Raise Unreadable when `xml` declares entities: they can unfold to gigabytes or name local files."""
-    if b"<!ENTITY" in xml:
+    if _DECLARATION in xml.replace(b"\x00", b""):  # also in UTF-16
         raise Unreadable(
             f"{name} declares XML entities, which are not expanded for safety",
             found="<!ENTITY in the document type declaration",

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
 from embeddings.errors import Unreadable
-from retrieval.extraction.containers import broken_container
+from retrieval.extraction.containers import broken_container, reject_entities
 from retrieval.extraction.decoding import decode_text
 from retrieval.extraction.html import read_xhtml
 from retrieval.extraction.reading import Reading, join_pages
@@ -26,7 +26,7 @@ def read_epub(data: bytes) -> Reading:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             package_path = _package_path(archive)
-            package = ET.fromstring(archive.read(package_path))  # noqa: S314  # entities were refused before
+            package = _parse(archive, package_path)
             chapters = _chapter_paths(package, posixpath.dirname(package_path))
             _reject_encrypted(archive, chapters)
             readings = [_read_chapter(archive, path) for path in chapters]
@@ -36,8 +36,15 @@ def read_epub(data: bytes) -> Reading:
     return Reading(join_pages([reading.text for reading in readings])[0], title)
 
 
+def _parse(archive: zipfile.ZipFile, path: str) -> ET.Element:
+    """Read one part as XML. A package may have any name, so it was not looked at before."""
+    data = archive.read(path)
+    reject_entities(data, path)
+    return ET.fromstring(data)  # noqa: S314  # no entity is left to unfold
+
+
 def _package_path(archive: zipfile.ZipFile) -> str:
-    container = ET.fromstring(archive.read("META-INF/container.xml"))  # noqa: S314  # entities were refused before
+    container = _parse(archive, "META-INF/container.xml")
     return next(container.iter(f"{_CONTAINER}rootfile")).attrib["full-path"]
 
 
@@ -48,7 +55,8 @@ def _chapter_paths(package: ET.Element, folder: str) -> list[str]:
     pages = [
         item["href"] for item in spine if "html" in item.get("media-type", "") and not _is_navigation(item)
     ]
-    return [posixpath.normpath(posixpath.join(folder, unquote(href))) for href in pages]
+    # Once each: a short list that names one long chapter a thousand times must not unfold.
+    return list(dict.fromkeys(posixpath.normpath(posixpath.join(folder, unquote(href))) for href in pages))
 
 
 def _is_navigation(item: dict[str, str]) -> bool:
@@ -59,7 +67,7 @@ def _reject_encrypted(archive: zipfile.ZipFile, chapters: list[str]) -> None:
     """Refuse DRM. Fonts alone may be scrambled; that is no reason."""
     if "META-INF/encryption.xml" not in archive.namelist():
         return
-    encryption = ET.fromstring(archive.read("META-INF/encryption.xml"))  # noqa: S314  # entities were refused before
+    encryption = _parse(archive, "META-INF/encryption.xml")
     locked = {node.attrib.get("URI", "") for node in encryption.iter(f"{_ENCRYPTION}CipherReference")}
     if locked & set(chapters):
         raise Unreadable(

@@ -11,7 +11,9 @@ import os
 import select
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import BinaryIO
 
 from embeddings.errors import FootnoteError
@@ -90,6 +92,9 @@ def _limit_memory() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_LIMIT_BYTES)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    # Where the machine or the container has less than that, this process is the one to go, not the service.
+    with suppress(OSError), Path("/proc/self/oom_score_adj").open("w") as score:
+        score.write("1000")
 
 
 def main() -> None:

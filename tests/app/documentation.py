@@ -49,6 +49,8 @@ def find_fault(words: list[str]) -> str | None:
     while (children := getattr(command, "commands", None)) is not None:
         if not rest:
             return None  # a group alone is a subject to talk about
+        if rest[0].startswith("-"):
+            break  # an option of the group itself
         if rest[0] not in children:
             return f"no command {rest[0]!r}"
         command = children[rest.pop(0)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.resources import Resources
-from app.services.answers import MAX_PASSAGES, MAX_WAITING, AnswerService
+from app.services.answers import MAX_PASSAGES, AnswerService
 from app.services.types import (
     AnswerEvent,
     AnswerInput,
@@ -16,6 +16,7 @@ from app.services.types import (
     DocumentInput,
     SearchOutput,
 )
+from app.settings import Settings
 from embeddings.errors import FootnoteError, InvalidInput, NotFound, Overloaded
 from generation.answering import Answerer
 from generation.sampling import SamplingSettings
@@ -25,6 +26,7 @@ from tests.generation.word_reader import WordReader
 WAR = "😀 The Seven Years War began in 1756. It lasted 7 years."
 GARDEN = "Tomatoes are planted in May. Water them daily."
 WAIT_S = 10
+AT_MOST = Settings().max_in_flight_answers
 
 
 class EndlessReader(WordReader):
@@ -209,12 +211,12 @@ async def test_one_question_is_decoded_at_a_time_and_too_many_are_turned_away(
 ) -> None:
     reader = EndlessReader()
     service = open_answers(reader)
-    streams = [service.answer(library, AnswerInput("When: began")) for _ in range(MAX_WAITING + 1)]
+    streams = [service.answer(library, AnswerInput("When: began")) for _ in range(AT_MOST)]
     for stream in streams:
         assert isinstance(await anext(stream), SearchOutput)
     with pytest.raises(Overloaded) as raised:
         await anext(service.answer(library, AnswerInput("One more?")))
-    assert raised.value.next_step
+    assert raised.value.retry_after_s == 1
 
     waiting = [asyncio.ensure_future(anext(stream)) for stream in streams[:3]]
     done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -290,7 +292,7 @@ async def test_bad_input_is_named_before_the_first_event(
 
 async def test_a_failed_question_leaves_its_place_in_the_queue(open_answers, library: str) -> None:
     service = open_answers(WordReader())
-    for _ in range(MAX_WAITING + 2):
+    for _ in range(AT_MOST + 1):
         with pytest.raises(NotFound):
             await anext(service.answer("absent", AnswerInput("When: began")))
         with pytest.raises(FootnoteError):

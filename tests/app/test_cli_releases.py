@@ -80,4 +80,4 @@ def test_golden_queries_are_listed_and_removed(run: Commands) -> None:
 
 def test_reindex_without_a_change_is_refused_with_the_way_out(run: Commands) -> None:
     assert "--chunk-max-tokens" in run("reindex", "notes", exit_code=2)
-    assert "no-such" in run("reindex", "notes", "--encoder", "no-such", exit_code=1)
+    assert "no-such" in run("reindex", "notes", "--encoder", "no-such", exit_code=2)

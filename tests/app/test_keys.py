@@ -11,7 +11,7 @@ from embeddings.errors import InvalidInput, NotFound, Unauthenticated
 async def test_key_is_verified_with_its_scopes(resources: Resources) -> None:
     made = await resources.keys.create("robot", {Scope.WRITE})
     principal = await resources.keys.verify(made.token)
-    assert (principal.key_id, principal.name) == (made.info.id, "robot")
+    assert (principal.id, principal.name) == (made.info.id, "robot")
     assert [principal.allows(scope) for scope in Scope] == [True, True, False]
 
 
@@ -68,3 +68,40 @@ async def test_key_needs_a_name_and_a_scope(
         await resources.keys.create(name, scopes)
     assert caught.value.field == field
     assert await resources.keys.list() == ()
+
+
+async def test_key_keeps_its_limits(resources: Resources) -> None:
+    made = await resources.keys.create("robot", {Scope.READ}, ["wiki", "notes", "wiki"], 30)
+    principal = await resources.keys.verify(made.token)
+    assert principal.collections == made.info.collections == frozenset({"notes", "wiki"})
+    assert principal.rate_per_minute == 30
+    assert [principal.may_see(name) for name in ("notes", "other", None)] == [True, False, False]
+    assert principal.identity == str(made.info.id)
+
+
+async def test_key_without_limits_sees_everything(resources: Resources) -> None:
+    principal = await resources.keys.verify((await resources.keys.create("robot", {Scope.READ})).token)
+    assert (principal.collections, principal.rate_per_minute) == (None, None)
+    assert principal.may_see("other")
+    assert principal.may_see(None)
+
+
+@pytest.mark.parametrize(
+    ("collections", "rate", "field"),
+    [([], None, "collections"), (["../notes"], None, "name"), (None, 0, "rate_per_minute"),
+     (None, -1, "rate_per_minute"), (None, 10**9, "rate_per_minute")],
+)  # fmt: skip
+async def test_limits_that_leave_nothing_are_refused(
+    resources: Resources, collections: list[str] | None, rate: int | None, field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await resources.keys.create("robot", {Scope.READ}, collections, rate)
+    assert caught.value.field == field
+
+
+async def test_only_a_key_that_was_not_revoked_is_in_force(resources: Resources) -> None:
+    assert not await resources.keys.any_in_force()
+    made = await resources.keys.create("robot", {Scope.READ})
+    assert await resources.keys.any_in_force()
+    await resources.keys.revoke(made.info.id)
+    assert not await resources.keys.any_in_force()

@@ -38,6 +38,9 @@ def test_ids_are_never_reused(tmp_path: Path) -> None:
         "releases",
         "golden_queries",
         "feedback",
+        "query_log",
+        "page_sessions",
+        "conversations",
     }
 
 
@@ -69,7 +72,7 @@ def test_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -
     with pytest.raises(Conflict) as caught:
         apply_migrations(tmp_path / "a.db", 1)
     assert caught.value.found == "9999"
-    assert caught.value.expected == "0005"
+    assert caught.value.expected == "0008"
 
 
 def test_what_a_collection_serves_becomes_its_first_release(tmp_path: Path) -> None:

@@ -312,7 +312,8 @@ def _nothing(folder: Path) -> LoadedEncoder:
         (ReindexInput(chunk_max_tokens=15), InvalidInput),
         (ReindexInput(chunk_max_tokens=1000), InvalidInput),
         (ReindexInput(chunk_overlap_tokens=17), InvalidInput),
-        (ReindexInput(encoder="nowhere"), ModelDamaged),
+        (ReindexInput(encoder="nowhere"), InvalidInput),
+        (ReindexInput(encoder=""), InvalidInput),
     ],
 )
 async def test_reindex_that_makes_no_sense_is_refused(

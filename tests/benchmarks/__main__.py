@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 from tests.benchmarks import (
     answers,
+    api_fuzz,
     building,
     decoder_speed,
     encoder_speed,
+    extraction_fuzz,
     few_shot,
     gate,
     kills,
+    load,
     queries_beside_bulk,
     random_labels,
     retraining,
@@ -21,6 +24,7 @@ from tests.benchmarks import (
     scale_http,
     service,
     service_kills,
+    services,
     soak,
     stores,
     switches,
@@ -47,6 +51,7 @@ BENCHMARKS = {
     "stores": Benchmark(stores.measure, stores.add_arguments),
     "building": Benchmark(building.measure, building.add_arguments),
     "switches": Benchmark(switches.measure, switches.add_arguments),
+    "services": Benchmark(services.measure, services.add_arguments),
     "service-kills": Benchmark(service_kills.measure, service_kills.add_arguments),
     "kills": Benchmark(kills.measure, kills.add_arguments),
     "retraining": Benchmark(retraining.measure_domain, retraining.add_arguments),
@@ -55,6 +60,9 @@ BENCHMARKS = {
     "few-shot": Benchmark(few_shot.measure, few_shot.add_arguments),
     "training-kills": Benchmark(training_kills.measure, training_kills.add_arguments),
     "training-speed": Benchmark(training_speed.measure, training_speed.add_arguments),
+    "schemathesis": Benchmark(api_fuzz.measure, api_fuzz.add_arguments),
+    "extraction-fuzz": Benchmark(extraction_fuzz.measure, extraction_fuzz.add_arguments),
+    "load": Benchmark(load.measure, load.add_arguments),
     "soak": Benchmark(soak.measure, soak.add_arguments),
 }
 BY_DEFAULT = ("service", "encoder", "queries-beside-bulk")

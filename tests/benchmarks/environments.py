@@ -15,11 +15,14 @@ class PeerUnavailable(Exception):
     """A peer that cannot be installed here; the message holds what pip said."""
 
 
-def interpreter(name: str, workplace: Path = WORKPLACE) -> Path:
-    """The Python that runs a peer; Footnote's is this one. Raises PeerUnavailable."""
+def interpreter(name: str, workplace: Path = WORKPLACE, requirements: Path | None = None) -> Path:
+    """The Python that runs a peer; Footnote's is this one. Raises PeerUnavailable.
+
+    requirements: what the peer needs, unless its file stands among those of the benchmarks.
+    """
     if name == OURS:
         return Path(sys.executable)
-    requirements = PEERS / f"{name}.txt"
+    requirements = requirements or PEERS / f"{name}.txt"
     folder = (workplace / "environments" / name).resolve()
     stamp, wanted = folder / "requirements.sha256", hashlib.sha256(requirements.read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text(encoding="ascii") != wanted:
@@ -29,7 +32,7 @@ def interpreter(name: str, workplace: Path = WORKPLACE) -> Path:
 
 
 def _make(folder: Path, requirements: Path) -> None:
-    print(f"installing {requirements.stem} into {folder}", file=sys.stderr)
+    print(f"installing {folder.name} into {folder}", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
     _run(sys.executable, "-m", "venv", str(folder))
     pip = (str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check")

@@ -37,11 +37,11 @@ class Server:
 
     def resident_mb(self) -> float:
         """Resident memory of its processes now."""
-        return sum(_status_mb(pid, "VmRSS") for pid in (self.pid, *self.children()))
+        return sum(status_mb(pid, "VmRSS") for pid in (self.pid, *self.children()))
 
     def peak_mb(self) -> float:
         """The most resident memory that its processes have had."""
-        return sum(_status_mb(pid, "VmHWM") for pid in (self.pid, *self.children()))
+        return sum(status_mb(pid, "VmHWM") for pid in (self.pid, *self.children()))
 
 
 @contextmanager
@@ -116,7 +116,8 @@ def free_port() -> int:
         return port
 
 
-def _status_mb(pid: int, field: str) -> float:
+def status_mb(pid: int, field: str) -> float:
+    """A figure of /proc/PID/status, in MiB: VmRSS, VmHWM."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024

@@ -62,6 +62,7 @@ class Trainer:
 
     def __init__(self, windows: Iterable[Window], settings: Settings, model: Any) -> None:
         self.settings, self.model = settings, model
+        model.set_attn_implementation(PACKED_ATTENTION)
         self.windows = [replace(window, offsets=[]) for window in windows]  # half a gigabyte of them
         self.plan = [batch for epoch in range(settings.epochs) for batch in self._epoch(epoch)]
         self.optimizer = torch.optim.AdamW(self._groups(), lr=settings.learning_rate)
@@ -193,9 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     windows = training_windows(AutoTokenizer.from_pretrained(minilm_directory()), records)
     settings = Settings(epochs=options.epochs, learning_rate=options.learning_rate)
     torch.manual_seed(settings.seed)
-    model = AutoModelForQuestionAnswering.from_pretrained(
-        minilm_directory(), attn_implementation=PACKED_ATTENTION
-    )
+    model = AutoModelForQuestionAnswering.from_pretrained(minilm_directory())
     trainer = Trainer(windows, settings, model)
     if (options.checkpoints / CHECKPOINT).is_file():
         trainer.load(options.checkpoints / CHECKPOINT)

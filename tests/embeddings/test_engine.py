@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from embeddings.encoder import BATCH_TOKENS, Encoder
 from embeddings.engine import Embedded, EncoderEngine, Lane
 from embeddings.errors import InvalidInput, Overloaded, TextTooLong
+from embeddings.lane import EncodingLane, LaneSettings
 from embeddings.tokens import TokenIds
 from embeddings.vectors import unit_rows
+from embeddings.waiting import Window
 from tests.embeddings.gated_encoder import TIMEOUT_S, Gate, GatedEncoder, expected_row
 
 
@@ -77,6 +79,23 @@ def test_texts_of_several_requests_share_a_batch() -> None:
         gate.open()
         wait(waiting, TIMEOUT_S)
     assert encoder.batches == [[4], [4, 4, 4, 4]]
+
+
+def test_statistics_tell_what_waits_and_how_full_the_batches_were() -> None:
+    gate = Gate(lambda word: word == 1)
+    encoder = GatedEncoder(on_run=gate)
+    with engine_of(encoder, workers=1) as engine:
+        first = embed(engine, texts_of([1]))
+        gate.wait_for_run()
+        others = embed(engine, [text for length in range(1, 61) for text in texts_of([2], length)])
+        assert engine.statistics()[Lane.BULK].waiting_texts == 61
+        gate.open()
+        wait([first, others], TIMEOUT_S)
+        bulk, query = (engine.statistics()[lane] for lane in (Lane.BULK, Lane.QUERY))
+    assert (bulk.waiting_texts, bulk.texts, bulk.tokens) == (0, 61, 4 + sum(range(1, 61)))
+    assert bulk.batches == len(encoder.batches)
+    assert bulk.padded_tokens == sum(len(batch) * max(batch) for batch in encoder.batches) > bulk.tokens
+    assert (query.texts, query.batches) == (0, 0)
 
 
 def test_query_overtakes_bulk_work() -> None:
@@ -267,6 +286,17 @@ def test_closing_fails_what_waits_and_ends_the_threads() -> None:
     assert set(threading.enumerate()) == before
     with pytest.raises(Overloaded, match="stopping"):
         embed(engine, ["1"])
+
+
+def test_a_stand_in_that_looks_while_the_lane_closes_ends_too() -> None:
+    """The look falls between the closing and the end of the thread once in many thousand closings."""
+    lane = EncodingLane(GatedEncoder(), LaneSettings("bulk", 1, 10, BATCH_TOKENS, Window(8, 8, 1000)))
+    lane.stop()
+    assert not lane._step_if_starving()
+    stand_in = threading.Thread(target=lane._stand_in, args=(lambda: False,), daemon=True)
+    stand_in.start()
+    stand_in.join(TIMEOUT_S)
+    assert not stand_in.is_alive()
 
 
 def test_threads_start_with_the_first_request_only() -> None:

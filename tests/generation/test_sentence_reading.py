@@ -96,6 +96,19 @@ def test_the_likelihood_counts_beginning_and_ends(decoder: Decoder) -> None:
     assert written.log_likelihood == pytest.approx(total, abs=1e-3)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_of_tables_and_headings_answer_nothing_beside_a_sentence(decoder: Decoder, seed: int) -> None:
+    table = "| queen | Rome |\n|---|---|\n| bridge | 1871 |"
+    text = f"# The bridge\n{table}\n\nThe king found gold.\n\n| river | Paris |"
+    written = _write(decoder, [text], SamplingSettings(temperature=2.0, seed=seed), longest=20)
+    assert text[written.start : written.end] == "The king found gold."
+
+
+def test_a_table_alone_is_answered_with_a_row(decoder: Decoder) -> None:
+    written = _write(decoder, ["| queen | Rome |\n| bridge | 1871 |"], longest=20)
+    assert written.sentences >= 1
+
+
 def test_a_sentence_that_fits_is_preferred_to_one_that_would_be_cut(decoder: Decoder) -> None:
     written = _write(decoder, ["The king found gold in the old stone tower of London . A river ."], longest=4)
     assert (written.sentences, written.finish) == (1, "stop")

@@ -195,6 +195,15 @@ def test_entity_bomb_in_a_document_is_refused() -> None:
         extract(make_zip({"word/document.xml": xml}), "a.docx")
 
 
+@pytest.mark.parametrize("encoding", ["UTF-9", "gb2312", "base64"])
+def test_encoding_that_nobody_knows_neither_fails_nor_hides_entities(encoding: str) -> None:
+    xml = f'<?xml version="1.0" encoding="{encoding}"?>%s<d>Peas.</d>'
+    check_container(make_zip({"word/document.xml": xml % ""}))
+    late = f"<!--{'x' * 70_000}--><!DOCTYPE d [<!ENTITY a 'lol'>]>"
+    with pytest.raises(Unreadable, match="declares XML entities"):
+        check_container(make_zip({"word/document.xml": xml % late}))
+
+
 def test_content_decides_over_name_and_claimed_type() -> None:
     assert extract(make_pdf([["Hello there."]]), "notes.txt", "text/plain").media_type == FileKind.PDF
     assert (

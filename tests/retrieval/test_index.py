@@ -331,3 +331,15 @@ def test_concurrent_writers_take_turns() -> None:
 
     assert len(index) == 40
     assert set(ids(index.search(SearchRequest("apple", mode=SearchMode.LEXICAL, limit=50)))) == set(range(40))
+
+
+def test_statistics_tell_what_is_found_what_is_newer_and_what_is_dead(tmp_path: Path) -> None:
+    for name in ("first", "second", "builds"):
+        (tmp_path / name).mkdir()
+    index = CollectionIndex(DIMENSION, tmp_path / "first")
+    index.apply([chunk(number) for number in range(1, 5)], [], 1)
+    build = index.seal(tmp_path / "scratch", tmp_path / "builds", ORIGIN)
+    opened = CollectionIndex.open(build, tmp_path / "second")
+    opened.apply([chunk(5)], [1], 2)
+    told = opened.statistics()
+    assert (told.chunks, told.recent_rows, told.dead_share, told.seq) == (4, 1, 0.25, 2)

@@ -222,3 +222,22 @@ async def test_request_above_the_limit_is_refused(garden: str, admin: Client, re
     reply = await admin.post("/v1/collections/garden/documents", content=b"a" * 12_000_001, headers=JSON)
     problem = assert_problem(reply, 413, "body")
     assert problem["expected"] == "at most 12000000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/admin/collections/garden/releases/{}/promote"),
+        ("GET", "/v1/admin/collections/garden/releases/{}"),
+        ("DELETE", "/v1/admin/collections/garden/golden-queries/{}"),
+        ("DELETE", "/v1/admin/collections/garden/feedback/{}"),
+        ("GET", "/v1/collections/garden/text/beds/tomatoes?version={}"),
+        ("GET", "/v1/admin/collections/garden/feedback?after={}"),
+    ],
+)
+async def test_number_that_no_database_holds_is_refused(
+    admin: Client, garden: str, method: str, path: str
+) -> None:
+    reply = await admin.request(method, path.format(2**63))
+    assert reply.status_code in (404, 422), reply.text
+    assert reply.json()["detail"]

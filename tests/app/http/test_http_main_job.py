@@ -19,6 +19,7 @@ async def test_collection_is_created_listed_changed_and_deleted(admin: Client) -
         "refusal_threshold": None,
         "fusion": None,
         "prompt": None,
+        "keep_conversations": False,
     }
     listed = (await admin.get("/v1/collections")).json()["collections"]
     assert [collection["name"] for collection in listed] == ["notes"]

@@ -134,7 +134,8 @@ async def test_events_tell_each_change_and_the_end(admin: Client, notes: str, re
 
 async def test_silence_is_broken_by_heartbeats(resources: Resources) -> None:
     job = await resources.jobs.submit("anything")
-    async with aclosing(job_frames(resources.jobs.follow(job.id, poll_s=0.001), heartbeat_s=0)) as frames:
+    looks = resources.jobs.follow(job.id, poll_s=0.001)
+    async with aclosing(job_frames(looks, asyncio.Event(), heartbeat_s=0)) as frames:
         assert (await anext(frames)).startswith(b"event: progress")
         assert (await anext(frames)).startswith(b":")
 

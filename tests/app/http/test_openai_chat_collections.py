@@ -251,5 +251,5 @@ async def test_every_question_leaves_its_place_in_the_queue(openai: AsyncOpenAI,
     for _ in range(20):
         with pytest.raises(BadRequestError):
             await ask(openai, extra_body={"filter": {"bed": {"$near": 1}}})
-    assert resources.answers._in_flight == 0
+    assert resources.answers.in_flight == 0
     assert (await ask(openai)).choices

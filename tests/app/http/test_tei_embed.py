@@ -152,7 +152,7 @@ async def test_info_tells_the_manifest_and_the_limits(
     assert info["auto_truncate"] is False
     assert info["max_batch_tokens"] >= info["max_input_length"]
     limits = (info["max_concurrent_requests"], info["tokenization_workers"])
-    assert limits == (settings.max_waiting_queries, settings.threads)
+    assert limits == (settings.max_in_flight_searches, settings.threads)
 
 
 async def test_health_is_answered_as_teis_clients_expect(client: Client) -> None:

@@ -21,7 +21,7 @@ from app.snapshots.checking import verify_snapshot
 from app.snapshots.restoring import restore_snapshot
 from app.snapshots.writing import create_snapshot
 from embeddings.artifact import BUNDLED_ENCODER
-from embeddings.errors import Conflict, Unreadable
+from embeddings.errors import Conflict, Unauthenticated, Unreadable
 from tests.app.snapshots.conftest import TEXTS, make_build
 from tests.app.snapshots.crafted import craft, read_files
 from training.siamese.folder import CHECKPOINT
@@ -61,12 +61,20 @@ async def test_restored_folder_answers_identically_with_its_own_copy_of_the_mode
         assert index.build is not None  # the build came along
 
 
-async def test_keys_and_identity_are_restored(resources: Resources, models: Models, tmp_path: Path) -> None:
+async def test_keys_and_identity_are_restored_and_nobody_is_signed_in(
+    resources: Resources, models: Models, tmp_path: Path
+) -> None:
     key = await resources.keys.create("mine", {Scope.WRITE})
+    link = await resources.sessions.make_link({Scope.ADMIN})
+    session = await resources.sessions.open_link(await resources.sessions.make_link({Scope.ADMIN}))
     manifest = await asyncio.to_thread(create_snapshot, resources.settings, tmp_path / "a.tar")
     restored = restore_snapshot(tmp_path / "a.tar", tmp_path / "b")
     async with open_resources(replace(resources.settings, home=restored.home), models) as there:
         assert (await there.keys.verify(key.token)).name == "mine"
+        # A browser that was signed out after the snapshot would be in again.
+        assert await there.sessions.find(session.token) is None
+        with pytest.raises(Unauthenticated):
+            await there.sessions.open_link(link)
     assert manifest.keys == 1
     assert identity(restored.home) == manifest.database_id == identity(resources.settings.home)
 

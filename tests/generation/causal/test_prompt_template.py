@@ -79,7 +79,8 @@ def test_a_template_that_cannot_be_filled_in_is_refused(changes: dict[str, objec
 
 def test_the_shipped_templates_are_packaged() -> None:
     names = {path.name for path in (files("generation.causal") / "prompts").iterdir()}
-    assert names == {"en.toml", "ru.toml", "zh.toml"}
+    languages = ("en", "ru", "zh")
+    assert names == {f"{kind}{language}.toml" for kind in ("", "rewrite-") for language in languages}
 
 
 FILE = """
