@@ -90,8 +90,7 @@ def create_app(
 
 def _api() -> Router:
     own = [CollectionController, DocumentController, SearchController, AnswerController, ClassifyController]
-    own += [ConversationController, StatsController]
-    own.append(MapController)
+    own += [ConversationController, StatsController, MapController]
     jobs = [JobController, IngestJobController, SnapshotJobController]
     releases = [ReleaseController, GoldenController]
     training = [TrainingController, FeedbackController, FeedbackAdminController]

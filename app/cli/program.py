@@ -80,20 +80,10 @@ def show_version(
     as_json: AsJson = False,
 ) -> None:
     """Print the version of Footnote."""
-    number = _version()
+    from app.version import installed_version
+
+    number = installed_version()
     if as_json:
         print_json({"version": number})
     else:
         typer.echo(f"footnote {number}")
-
-
-def _version() -> str:
-    import tomllib
-    from importlib.metadata import PackageNotFoundError, version
-    from pathlib import Path
-
-    try:
-        return version("footnote")
-    except PackageNotFoundError:  # a checkout that was not installed
-        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-        return str(project["project"]["version"])

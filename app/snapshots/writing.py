@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +33,7 @@ from app.snapshots.manifest import (
     FileRecord,
     SnapshotManifest,
 )
+from app.version import installed_version
 from embeddings.errors import Conflict, NotFound, Unreadable
 
 
@@ -174,7 +174,7 @@ def _manifest(
     builds = {"/".join(name.split("/")[1:3]) for name in files if name.startswith(f"{INDEXES}/")}
     return SnapshotManifest(
         format=FORMAT,
-        footnote=_version(),
+        footnote=installed_version(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         revision=facts.revision,
         database_id=facts.database_id,
@@ -189,10 +189,3 @@ def _manifest(
         files=files,
         left_out=models.left_out,
     )
-
-
-def _version() -> str:
-    try:
-        return version("footnote")
-    except PackageNotFoundError:  # a checkout that was not installed
-        return "0"
