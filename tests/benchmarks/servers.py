@@ -117,9 +117,9 @@ def free_port() -> int:
 
 
 def status_mb(pid: int, field: str) -> float:
-    """A figure of /proc/PID/status, in MiB: VmRSS, VmHWM."""
+    """A figure of /proc/PID/status, in MiB: VmRSS, VmHWM; 0 for a process that has just ended."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith(field))
+    line = next((line for line in status.splitlines() if line.startswith(field)), "- 0 kB")
     return int(line.split()[1]) / 1024
 
 
