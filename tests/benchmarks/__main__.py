@@ -22,6 +22,7 @@ from tests.benchmarks import (
     retraining,
     scale,
     scale_http,
+    searches_beside_training,
     service,
     service_kills,
     services,
@@ -48,6 +49,9 @@ BENCHMARKS = {
     "queries-beside-bulk": Benchmark(queries_beside_bulk.measure, queries_beside_bulk.add_arguments),
     "scale": Benchmark(scale.measure, scale.add_arguments),
     "scale-http": Benchmark(scale_http.measure, scale_http.add_arguments),
+    "searches-beside-training": Benchmark(
+        searches_beside_training.measure, searches_beside_training.add_arguments
+    ),
     "stores": Benchmark(stores.measure, stores.add_arguments),
     "building": Benchmark(building.measure, building.add_arguments),
     "switches": Benchmark(switches.measure, switches.add_arguments),

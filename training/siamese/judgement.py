@@ -2,6 +2,8 @@
 
 The new one is promoted when all of this holds:
 
+0. Held-out queries are judged by an encoder that has not seen them: by the new one, or with few of them by
+   others that learned from the rest of the queries as the new one does from all (cross-validation).
 1. There are enough held-out queries.
 2. Their answers mean something: the new encoder finds them far more surely than chance would.
 3. The lower bound of the gain on them, one-sided, is above `Gate.min_gain`.
@@ -49,6 +51,14 @@ _SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """An encoder, and held-out examples that it has not seen."""
+
+    task: Task
+    new: Encoder
+
+
+@dataclass(frozen=True, slots=True)
 class ShownChange:
     """A query whose ranking changed much: its nDCG@10 before and after, 0 to 1."""
 
@@ -93,22 +103,34 @@ class Verdict:
 
 
 def judge(
-    domain: Task, general: Sequence[str | Path], old: Encoder, new: Encoder, gate: Gate, show: Show
+    domain: Sequence[Trial], general: Sequence[str | Path], old: Encoder, new: Encoder, gate: Gate, show: Show
 ) -> Verdict:
     """Compare two encoders on held-out examples and on general sets, the built-in one among them.
 
+    domain: one trial of the new encoder, or those of a cross-validation, which rank the same documents.
     general: further sets, see `load_general`. Raises what that raises, before anything is encoded.
     """
     sets = load_general(general)
     found = {name: measure(name, task, old, new, gate, show) for name, task in sets.items()}
-    return decide(measure("held-out", domain, old, new, gate, show), found, gate)
+    return decide(_measure_trials("held-out", domain, old, gate, show), found, gate)
 
 
 def measure(name: str, task: Task, old: Encoder, new: Encoder, gate: Gate, show: Show) -> Judged:
     """Rank or score one set with both encoders."""
     if isinstance(task, ScoredTask):
         return _judge_scores(name, task, old, new, gate, show)
-    return _judge_ranking(name, thin(task), old, new, gate, show)
+    whole = thin(task)
+    return _judge_ranking(name, whole, [(whole, new)], old, gate, show)
+
+
+def _measure_trials(name: str, trials: Sequence[Trial], old: Encoder, gate: Gate, show: Show) -> Judged:
+    if len(trials) == 1:
+        return measure(name, trials[0].task, old, trials[0].new, gate, show)
+    parts = [(each.task, each.new) for each in trials if isinstance(each.task, RetrievalTask)]
+    queries = {key: text for task, _ in parts for key, text in task.queries.items()}
+    qrels = {key: grades for task, _ in parts for key, grades in task.qrels.items()}
+    whole = replace(parts[0][0], queries=queries, qrels=qrels)
+    return _judge_ranking(name, whole, parts, old, gate, show)
 
 
 def decide(domain: Judged, general: dict[str, Judged], gate: Gate) -> Verdict:
@@ -161,14 +183,20 @@ def thin(task: RetrievalTask, limit: int = MAX_PASSAGES) -> RetrievalTask:
 
 
 def _judge_ranking(
-    name: str, task: RetrievalTask, old: Encoder, new: Encoder, gate: Gate, show: Show
+    name: str,
+    task: RetrievalTask,
+    parts: Sequence[tuple[RetrievalTask, Encoder]],
+    old: Encoder,
+    gate: Gate,
+    show: Show,
 ) -> Judged:
-    runs = [
-        rank_task(task, encoder, SearchMode.DENSE, _named(show, f"{name}, {age} encoder"))
-        for age, encoder in (("old", old), ("new", new))
-    ]
+    """parts: of the task, with the encoder that each is to be ranked by in place of the old one."""
+    before = rank_task(task, old, SearchMode.DENSE, _named(show, f"{name}, old encoder"))
+    after: dict[str, Sequence[str]] = {}
+    for part, new in parts:
+        after |= rank_task(part, new, SearchMode.DENSE, _named(show, f"{name}, new encoder"))
     clusters = same_answers(task.qrels)
-    compared = compare_rankings(task.qrels, runs[0], runs[1], clusters=clusters)
+    compared = compare_rankings(task.qrels, before, after, clusters=clusters)
     queries = [change.query for change in compared.changes]
     numbers = cluster_numbers(queries, clusters)
     gains = np.array([change.gain for change in compared.changes])

@@ -166,8 +166,10 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     encoder that sentence-transformers can open; None: all-MiniLM-L6-v2. in_service: artifact folder of the
     encoder to be compared with; None: the bundled one. layer_mixing: pool a learned mix of all layers (ELMo,
     Peters et al. 2018) instead of the last. held_out_share: of queries, by document; validation_share: of the
-    rest. minutes: the run stops training in time for judgement, None: no limit. threads: of torch, None: all
-    cores.
+    rest. folds: so many trainings are judged, each on the part of the queries that it has not seen, and one
+    more learns from all of them and is what comes out (cross-validation); 1: what learns from all but the
+    held-out share is judged on that; None: 3 where that share is few queries. minutes: the run stops training
+    in time for judgement, None: no limit. threads: of torch, None: all cores.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -187,6 +189,7 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     layer_mixing: bool = False
     held_out_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2
     validation_share: Share = 0.1
+    folds: Annotated[int, msgspec.Meta(ge=1, le=10)] | None = None
     minutes: Rate | None = 30.0
     threads: Positive | None = None
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from sentence_transformers import SentenceTransformer
 from embeddings.artifact import BUNDLED_ENCODER, MANIFEST
 from embeddings.encoder import Encoder
 from embeddings.errors import FootnoteError
+from retrieval.benchmark import RetrievalTask
 from training.minilm import minilm_directory
 from training.siamese.adapters import add_adapter, merge_adapter
 from training.siamese.card import write_card
@@ -36,7 +37,7 @@ from training.siamese.export import export_encoder
 from training.siamese.fitting import Watch, fit
 from training.siamese.folder import ARTIFACT, FAILURE, REPORT
 from training.siamese.general import Task, load_general
-from training.siamese.judgement import judge
+from training.siamese.judgement import MAX_PASSAGES, Trial, judge, thin
 from training.siamese.keeping import kept, write_json
 from training.siamese.layer_mixing import mix_layers, open_encoder
 from training.siamese.negatives import MiningReport, mine_negatives
@@ -44,7 +45,7 @@ from training.siamese.plan import TrainingPlan, read_plan
 from training.siamese.preparing import Prepared, prepare
 from training.siamese.pretraining import pretrain
 from training.siamese.progress import ProgressFile, RunCancelled
-from training.siamese.splitting import held_out_task
+from training.siamese.splitting import Split, held_out_task, part_of
 from training.siamese.types import EncodeTexts, Pair, Shape, TrainingData
 from training.siamese.validation import make_validator
 
@@ -55,12 +56,17 @@ TRAINING_SHARE = 0.7
 # A run that was told to stop and is deep in a library ends hard after so long: all it keeps is written whole.
 GRACE_S = 1.5
 
+_Mined = Mapping[tuple[str, str], Pair]
+
 
 @dataclass(slots=True)
 class SiameseRun:
     """A run in its folder.
 
     old: the encoder in service; cancelled: whether to stop; RunCancelled then comes from where the run is.
+    Of a part of a cross-validation: part: its name, followed_in: the folder of the whole run, which tells of
+    progress; trainings: that share the time that is left, this one and those behind it; mined: the pairs with
+    their negatives, by query and positive.
     """
 
     folder: Path
@@ -68,6 +74,10 @@ class SiameseRun:
     old: Encoder
     cancelled: Callable[[], bool] = lambda: False
     began: float = field(default_factory=time.monotonic)
+    part: str = ""
+    followed_in: Path | None = None
+    trainings: int = 1
+    mined: _Mined | None = None
 
     def go(self) -> dict[str, Any]:
         """Do what is left to do. Returns the report, which then also stands in the folder."""
@@ -76,12 +86,44 @@ class SiameseRun:
         # Before the long part: it may find that there is too little to be judged on.
         task = held_out_task(prepared.held_out, prepared.train)
         report: dict[str, Any] = {"plan": msgspec.to_builtins(self.plan), "data": prepared.report}
+        trials = self._cross_validate(prepared, task)
         report["training"] = self._train(prepared)
         self._export(prepared, report)
-        return self._judge(task, report)
+        new = Encoder.load(self.folder / ARTIFACT, torch.get_num_threads())
+        return self._judge(trials or [Trial(task, new)], new, report)
+
+    def _cross_validate(self, prepared: Prepared, task: Task) -> list[Trial]:
+        """Train once for each part of what is judged, on all other parts; nothing without such parts."""
+        if not prepared.folds or not isinstance(task, RetrievalTask):
+            return []
+        whole = thin(task, MAX_PASSAGES // len(prepared.folds))
+        mined = self._mined_in_service(prepared.train)
+        return [
+            Trial(part_of(whole, fold.held_out), self._fold(number, fold, mined, prepared))
+            for number, fold in enumerate(prepared.folds, 1)
+        ]
+
+    def _fold(self, number: int, fold: Split, mined: _Mined | None, prepared: Prepared) -> Encoder:
+        """The encoder that learned from all parts but one, as it would serve."""
+        count = len(prepared.folds)
+        folder = self.folder / f"fold-{number}"
+        folder.mkdir(exist_ok=True)
+        run = replace(
+            self,
+            folder=folder,
+            part=f", part {number} of {count + 1}",
+            followed_in=self.folder,
+            trainings=count + 2 - number,
+            mined=mined,
+        )
+        if not (folder / ARTIFACT / MANIFEST).is_file():
+            own = replace(prepared, train=fold.train)
+            run._export(own, {"training": run._train(own)})
+            shutil.rmtree(folder / MODEL)
+        return Encoder.load(folder / ARTIFACT, torch.get_num_threads())
 
     def _progress(self, stage: str) -> ProgressFile:
-        return ProgressFile(self.folder, stage, self.cancelled)
+        return ProgressFile(self.followed_in or self.folder, f"{stage}{self.part}", self.cancelled)
 
     def _train(self, prepared: Prepared) -> dict[str, Any]:
         """Pre-train, then mine and fit as often as planned. The model and what is told of it stay."""
@@ -124,12 +166,24 @@ class SiameseRun:
         """The pairs with hard negatives, and the report. Kept: a run that resumes must find the same."""
         if data.shape not in (Shape.PAIRS, Shape.TRIPLETS):
             return data.pairs, None
+        if number == 1 and self.mined is not None:
+            return tuple(self.mined.get((pair.query, pair.positive), pair) for pair in data.pairs), None
+        return self._mine(number, self._encode(model, number), data)
 
+    def _mined_in_service(self, data: TrainingData) -> _Mined | None:
+        """For all parts at once, where they start from the encoder in service."""
+        if not self._starts_in_service or data.shape not in (Shape.PAIRS, Shape.TRIPLETS):
+            return None
+        pairs, _ = self._mine(1, self.old.encode, data)
+        return {(pair.query, pair.positive): pair for pair in pairs}
+
+    def _mine(
+        self, number: int, encode: EncodeTexts, data: TrainingData
+    ) -> tuple[tuple[Pair, ...], dict[str, Any] | None]:
         def mine() -> tuple[tuple[Pair, ...], dict[str, Any]]:
             reports: list[MiningReport] = []
             show = self._progress("mine").show
             wanted = self.plan.negatives
-            encode = self._encode(model, number)
             mined = mine_negatives(data.pairs, data.corpus, encode, wanted, show, reports.append)
             return mined, asdict(reports[0])
 
@@ -137,15 +191,19 @@ class SiameseRun:
 
     def _encode(self, model: SentenceTransformer, number: int) -> EncodeTexts:
         """The encoder in service where it is the model still: its int8 graph is three times as fast."""
+        return self.old.encode if number == 1 and self._starts_in_service else encode_with(model)
+
+    @property
+    def _starts_in_service(self) -> bool:
+        """Whether the first round's model is the encoder in service."""
         base = Path(self.plan.base).parent if self.plan.base else BUNDLED_ENCODER
-        unchanged = number == 1 and self.plan.pretraining.kind == "none" and not self.plan.layer_mixing
-        in_service = Path(self.plan.in_service or BUNDLED_ENCODER)
-        return self.old.encode if unchanged and base == in_service else encode_with(model)
+        unchanged = self.plan.pretraining.kind == "none" and not self.plan.layer_mixing
+        return unchanged and base == Path(self.plan.in_service or BUNDLED_ENCODER)
 
     def _watch(self, stage: str, name: str, parts: int) -> Watch:
         """parts: that the time left for training is shared by, this one and those behind it."""
         now, show = time.monotonic(), self._progress(stage).show
-        end = now + (self._training_end() - now) / parts
+        end = now + (self._training_end() - now) / (parts * self.trainings)
         return Watch(
             self.folder,
             show,
@@ -165,9 +223,10 @@ class SiameseRun:
         texts = list(prepared.train.corpus.values())
         export_encoder(self.folder / MODEL, self.folder / ARTIFACT, self.plan, texts, report)
 
-    def _judge(self, task: Task, report: dict[str, Any]) -> dict[str, Any]:
-        new = Encoder.load(self.folder / ARTIFACT, torch.get_num_threads())
-        verdict = judge(task, self.plan.general, self.old, new, self.plan.gate, self._progress("judge").show)
+    def _judge(self, trials: Sequence[Trial], new: Encoder, report: dict[str, Any]) -> dict[str, Any]:
+        verdict = judge(
+            trials, self.plan.general, self.old, new, self.plan.gate, self._progress("judge").show
+        )
         report |= asdict(verdict)
         report["model_id"] = {"old": self.old.model_id, "new": new.model_id}
         report["seconds"] = round(time.monotonic() - self.began, 1)

@@ -70,6 +70,30 @@ def split(data: TrainingData, share: float, seed: int) -> Split:
     return Split(_rest(data, held_out), held_out, apart)
 
 
+def split_folds(data: TrainingData, count: int, seed: int) -> tuple[Split, ...]:
+    """As many parts of about the same number of queries, each held out once while all others train.
+
+    Nothing for one part, and where the examples hang together too closely for so many; see `split`.
+    """
+    if count < 2:
+        return ()
+    folds: list[Split] = []
+    rest = data
+    for left in range(count, 1, -1):
+        parts = split(rest, 1 / left, seed + left)
+        folds.append(replace(parts, train=_rest(data, parts.held_out)))
+        rest = parts.train
+    folds.append(Split(_rest(data, rest), rest, folds[-1].apart))
+    return tuple(folds) if all(fold.held_out and fold.train for fold in folds) else ()
+
+
+def part_of(task: RetrievalTask, held_out: TrainingData) -> RetrievalTask:
+    """The task with these examples' queries only."""
+    wanted = {normalised(pair.query) for pair in held_out.pairs}
+    queries = {name: text for name, text in task.queries.items() if normalised(text) in wanted}
+    return replace(task, queries=queries, qrels={name: task.qrels[name] for name in queries})
+
+
 def without_leaks(parts: Split, encode: EncodeTexts, near: float) -> tuple[Split, Removal]:
     """Take training examples out whose query is nearly a held-out one, and tell how many.
 

@@ -12,7 +12,7 @@ from embeddings.encoder import Encoder
 from embeddings.errors import NotFound
 from retrieval.benchmark import RetrievalTask
 from training.siamese import judgement
-from training.siamese.judgement import MAX_PASSAGES, Judged, decide, judge, measure, thin
+from training.siamese.judgement import MAX_PASSAGES, Judged, Trial, decide, judge, measure, thin
 from training.siamese.plan import Gate
 from training.siamese.progress import RunCancelled
 from training.siamese.splitting import ScoredTask
@@ -182,16 +182,36 @@ def test_built_in_general_set_is_always_judged(monkeypatch: pytest.MonkeyPatch) 
         judgement, "load_general", lambda sources: sets | {str(each): TASK for each in sources}
     )
 
-    verdict = judge(TASK, ["more"], made(Words()), made(Words(LEARNED)), GATE, quiet)
+    verdict = judge(
+        [Trial(TASK, made(Words(LEARNED)))], ["more"], made(Words()), made(Words(LEARNED)), GATE, quiet
+    )
 
     assert set(verdict.general) == {"xquad_en", "more"}
     assert verdict.promote
 
 
+def test_queries_of_a_cross_validation_are_each_ranked_by_the_encoder_that_has_not_seen_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(judgement, "load_general", lambda sources: {})
+    halves = [dict(list(TASK.queries.items())[start::2]) for start in (0, 1)]
+    parts = [replace(TASK, queries=half, qrels={name: TASK.qrels[name] for name in half}) for half in halves]
+
+    def gain(first: Words, second: Words) -> float:
+        trials = [Trial(parts[0], made(first)), Trial(parts[1], made(second))]
+        found = judge(trials, [], made(Words()), made(Words()), GATE, quiet).domain
+        assert found.examples == QUERIES
+        return found.gain
+
+    # LEARNED knows the even questions, which are those of the first half.
+    assert gain(Words(LEARNED), Words()) == pytest.approx(FIGURES.gain, abs=1)
+    assert gain(Words(), Words(LEARNED)) == pytest.approx(0, abs=1)
+
+
 def test_missing_general_set_is_told_before_anything_is_encoded() -> None:
     old = Words()
     with pytest.raises(NotFound):
-        judge(TASK, ["/no/such/set"], made(old), made(Words()), GATE, quiet)
+        judge([Trial(TASK, made(old))], ["/no/such/set"], made(old), made(Words()), GATE, quiet)
     assert old.texts == 0
 
 

@@ -65,6 +65,7 @@ def make_run(folder: Path, base: Path, in_service: Path, **settings: object) -> 
             ),
             "cleaning": Cleaning(near_duplicates=1.0),
             "gate": Gate(min_queries=5),
+            "folds": 1,
             **settings,
         }
     )
@@ -147,6 +148,41 @@ def test_finished_stages_are_not_done_again(done: Path, base: Path, in_service: 
     report = make_run(tmp_path / "run", base, in_service).go()
     assert (tmp_path / "run" / ARTIFACT / "model.onnx").stat().st_mtime_ns == before
     assert report["domain"]["new"] == json.loads((done / REPORT).read_text())["domain"]["new"]
+
+
+def test_few_questions_are_all_judged_and_all_teach(base: Path, in_service: Path, tmp_path: Path) -> None:
+    give_pairs(tmp_path)
+    run = make_run(tmp_path, base, in_service, folds=None)
+    asked: set[str] = set()
+
+    def note() -> bool:
+        progress = read_progress(tmp_path)
+        asked.update([progress.stage] if progress else [])
+        return False
+
+    run.cancelled = note
+    report = run.go()
+    assert report["data"]["folds"] == 3
+    assert report["data"]["train"]["uploaded"] == report["domain"]["examples"] == QUESTIONS
+    assert report["training"]["rounds"][0]["examples"] == QUESTIONS
+    assert {"train, part 1 of 4", "train, part 3 of 4", "train"} <= asked
+    encoders = {load_manifest(tmp_path / f"fold-{number}" / ARTIFACT).model_id for number in (1, 2, 3)}
+    assert len(encoders | {report["model_id"]["new"]}) == 4
+
+
+def test_cancelled_cross_validation_does_not_train_its_parts_again(
+    base: Path, in_service: Path, tmp_path: Path
+) -> None:
+    give_pairs(tmp_path)
+    run = make_run(tmp_path, base, in_service, folds=2)
+    run.cancelled = (tmp_path / "fold-2").exists
+    with pytest.raises(RunCancelled):
+        run.go()
+    first = tmp_path / "fold-1" / ARTIFACT / "model.onnx"
+    before = first.stat().st_mtime_ns
+    report = make_run(tmp_path, base, in_service, folds=2).go()
+    assert first.stat().st_mtime_ns == before
+    assert report["domain"]["examples"] == QUESTIONS
 
 
 def test_documents_alone_get_written_queries(base: Path, in_service: Path, tmp_path: Path) -> None:

@@ -6,7 +6,15 @@ import pytest
 from embeddings.errors import InvalidInput
 from tests.training.siamese.text_fixtures import by_words
 from training.siamese import splitting
-from training.siamese.splitting import ScoredTask, Split, held_out_task, split, without_leaks
+from training.siamese.splitting import (
+    ScoredTask,
+    Split,
+    held_out_task,
+    part_of,
+    split,
+    split_folds,
+    without_leaks,
+)
 from training.siamese.texts import normalised
 from training.siamese.types import LabelledText, Pair, ScoredPair, TrainingData
 
@@ -45,6 +53,32 @@ def test_the_same_seed_splits_alike_and_another_one_does_not():
     data = TrainingData(pairs=pairs_of(50))
     assert split(data, 0.2, 1) == split(data, 0.2, 1)
     assert split(data, 0.2, 1) != split(data, 0.2, 2)
+
+
+def test_each_pair_is_held_out_in_one_fold_and_trains_in_the_others():
+    data = TrainingData(pairs=pairs_of(50))
+    folds = split_folds(data, 3, 1)
+    assert Counter(pair for fold in folds for pair in fold.held_out.pairs) == Counter(data.pairs)
+    for fold in folds:
+        assert Counter(fold.train.pairs + fold.held_out.pairs) == Counter(data.pairs)
+        assert 25 <= len(fold.held_out.pairs) <= 40
+        assert not keys(fold.train.pairs, "group") & keys(fold.held_out.pairs, "group")
+
+
+def test_examples_that_all_hang_together_have_no_folds():
+    pairs = tuple(Pair("one query", f"passage {n}", "d") for n in range(10))
+    assert split_folds(TrainingData(pairs=pairs), 3, 1) == ()
+    assert split_folds(TrainingData(pairs=pairs_of(50)), 1, 1) == ()
+
+
+def test_part_of_a_task_asks_only_the_queries_of_its_fold():
+    data = TrainingData(pairs=pairs_of(12), corpus={"c": "another passage"})
+    folds = split_folds(data, 3, 1)
+    task = held_out_task(data, data)
+    parts = [part_of(task, fold.held_out) for fold in folds]
+    assert sum(len(part.queries) for part in parts) == len(task.queries) == 24
+    assert all(part.documents is task.documents for part in parts)
+    assert {name for part in parts for name in part.qrels} == set(task.qrels)
 
 
 def test_a_single_document_is_split_by_passages_and_says_so():
