@@ -41,14 +41,7 @@ class DenseSnapshot:
 
     def check_dimension(self, found: int) -> None:
         """Raises InvalidInput when a vector of another model comes in."""
-        if found != self.dimension:
-            raise InvalidInput(
-                f"index holds {self.dimension}-d vectors, encoder gives {found}",
-                field="vector",
-                found=f"{found} dimensions",
-                expected=f"{self.dimension} dimensions",
-                next_step="encode with the model that the collection was built with, or reindex it",
-            )
+        check_dimension(self.dimension, found)
 
     def extended(self, vectors: NDArray[np.float32]) -> "DenseSnapshot":
         """With further rows (rows, dimension)."""
@@ -97,6 +90,18 @@ class DenseSnapshot:
         faiss.omp_set_num_threads(1)
         scores, rows = self.sealed.search(query[None, :], depth, params=_selection(allowed))
         return rows[0], scores[0]
+
+
+def check_dimension(expected: int, found: int) -> None:
+    """Raises InvalidInput when a vector has not the dimension of an index: another model made it."""
+    if found != expected:
+        raise InvalidInput(
+            f"index holds {expected}-d vectors, encoder gives {found}",
+            field="vector",
+            found=f"{found} dimensions",
+            expected=f"{expected} dimensions",
+            next_step="encode with the model that the collection was built with, or reindex it",
+        )
 
 
 def _selection(allowed: NDArray[np.bool_]) -> faiss.SearchParameters | None:

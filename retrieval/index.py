@@ -5,11 +5,8 @@ publishes it by swapping one reference, so a search sees all of an `apply` or no
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-
-import numpy as np
 
 from embeddings.errors import InvalidInput
 from retrieval.builds.disk import Disk
@@ -18,32 +15,21 @@ from retrieval.builds.manifest import BuildOrigin, read_manifest
 from retrieval.builds.opening import open_part
 from retrieval.builds.sealing import MAX_DEAD_SHARE, SealOptions, seal
 from retrieval.candidates import Candidates
-from retrieval.columns import MetadataTable
+from retrieval.changes import check_changes, unknown_field
 from retrieval.filters import Filter, conditions
 from retrieval.lexical import LexicalIndex, link_files
 from retrieval.ranking import SearchRequest, find_candidates, rank_chunks
 from retrieval.sealed import SealedPart
+from retrieval.search_index import IndexStatistics
 from retrieval.snapshot import Snapshot
 from retrieval.types import IndexedChunk, RankedList
 
-__all__ = ["CollectionIndex", "SearchRequest"]
+__all__ = ["CollectionIndex", "IndexStatistics", "SearchRequest"]
 
 # Newer rows are searched one by one: at most 50,000 of them, 2 ms, or a tenth of what the build holds.
 MIN_RECENT_ROWS = 4_096
 MAX_RECENT_ROWS = 50_000
 RECENT_SHARE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class IndexStatistics:
-    """chunks: that can be found; recent_rows: newer than the build, searched one by one; dead_share: of the
-    build's rows, 0 to 1; seq: up to which changes can be found.
-    """
-
-    chunks: int
-    recent_rows: int
-    dead_share: float
-    seq: int
 
 
 class CollectionIndex:
@@ -119,6 +105,12 @@ class CollectionIndex:
                 )
         return seal(snapshot, scratch, target, origin, options, self._build, disk)
 
+    def refresh(self) -> None:
+        """Nobody else writes into it, so there is nothing to learn."""
+
+    def close(self) -> None:
+        """Its files go with their folder and its memory with the last search."""
+
     def statistics(self) -> IndexStatistics:
         """How large it is, all from one snapshot."""
         snapshot = self._snapshot
@@ -142,7 +134,7 @@ class CollectionIndex:
         """
         with self._writing:
             before = self._snapshot
-            _check_changes(before, additions, seq)
+            check_changes(before.seq, before.dimension, additions, seq)
             replaced = [chunk.chunk_id for chunk in additions]
             after = before.without(deleted_documents, replaced).extended(additions)
             lexical = self._lexical.rewrite(additions, deleted_documents, before.present(replaced))
@@ -169,44 +161,5 @@ class CollectionIndex:
         for condition in conditions(filter_):
             lacking = bool(tables) and all(table.lacks(condition.field) for table in tables)
             if condition.operator != "$exists" and lacking:
-                raise _unknown_field(condition.field, tables)
-
-
-def _unknown_field(path: str, tables: Sequence[MetadataTable]) -> InvalidInput:
-    known = sorted({key for table in tables for row in table.rows for key in row})
-    expected = f"one of {', '.join(known[:20])}" if known else "no filter: the documents have no metadata"
-    return InvalidInput(
-        f"no document of the collection has the field {path!r}",
-        field=f"filter.{path}",
-        found=f"{path!r}, which no document has",
-        expected=expected,
-        next_step="correct the name, or ask with $exists",
-    )
-
-
-def _check_changes(snapshot: Snapshot, additions: Sequence[IndexedChunk], seq: int) -> None:
-    if seq < snapshot.seq:
-        raise InvalidInput(
-            f"changes up to {seq} come after changes up to {snapshot.seq}",
-            field="seq",
-            found=str(seq),
-            expected=f"at least {snapshot.seq}",
-            next_step="apply changes in the order of their sequence numbers",
-        )
-    if len({chunk.chunk_id for chunk in additions}) < len(additions):
-        raise InvalidInput(
-            "a chunk id comes twice in one change",
-            field="additions",
-            found="repeated chunk ids",
-            expected="each id once",
-        )
-    for chunk in additions:
-        snapshot.recent.dense.check_dimension(len(chunk.vector))
-        if not np.isfinite(chunk.vector).all():
-            raise InvalidInput(
-                f"the vector of chunk {chunk.chunk_id} is not finite",
-                field="vector",
-                found="nan or infinity",
-                expected="a unit vector",
-                next_step="encode the chunk again; if it stays so, the model is damaged",
-            )
+                known = {key for table in tables for row in table.rows for key in row}
+                raise unknown_field(condition.field, known)

@@ -1,15 +1,12 @@
-"""BM25 over chunk terms: tantivy, in memory or in a folder. One writer; readers hold point-in-time snapshots.
+"""BM25 over chunk terms: tantivy, in memory or in a folder.
 
-Source of the ranking function: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
-Beyond", 2009, with tantivy's k1 = 1.2 and b = 0.75.
+One writer; readers hold point-in-time snapshots.
 """
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import log1p
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +14,17 @@ import tantivy
 from numpy.typing import NDArray
 
 from retrieval.analysis import terms
+from retrieval.bm25 import QueryTerm, counted, query_terms, telling_terms
 from retrieval.types import IndexedChunk
 
 WRITER_MEMORY_BYTES = 15_000_000  # tantivy's minimum for one thread; larger only means fewer, larger segments
 # Up to so many allowed chunks are named in the query (3 ms a thousand); more are looked for in a deeper
 # ranking.
 MAX_LISTED_CHUNKS = 4_096
-MAX_QUERY_TERMS = 256  # distinct terms of one query; the rarest are kept of a longer one
-# Of so many chunks candidates are found by the rarest words that carry this share of a query's weight. The
-# common ones take most of the time: of a question to a million chunks 14 ms of 16. The ten best chunks by all
-# words are 99.5 % among the 100 best by those, and no nDCG@10 of the sets in retrieval/fusion.py is another.
+# Of so many chunks candidates are found by the query's telling words (retrieval.bm25). The common ones take
+# most of the time: of a question to a million chunks 14 ms of 16. The ten best chunks by all words are 99.5 %
+# among the 100 best by those, and no nDCG@10 of the sets in retrieval/fusion.py is another.
 MANY_CHUNKS = 50_000
-TELLING_SHARE = 0.9
 
 
 def _schema() -> tantivy.Schema:
@@ -57,15 +53,6 @@ class AllowedChunks:
 
 
 @dataclass(frozen=True, slots=True)
-class QueryTerm:
-    """A distinct query term that stands in `frequency` chunks. count: its occurrences in the query."""
-
-    text: str
-    count: int
-    frequency: int
-
-
-@dataclass(frozen=True, slots=True)
 class LexicalSnapshot:
     """The lexical index as it was at one commit; safe to search from any thread."""
 
@@ -73,9 +60,8 @@ class LexicalSnapshot:
 
     def analyse(self, query: str) -> list[QueryTerm]:
         """The distinct terms of a query that the index knows, rarest first, at most MAX_QUERY_TERMS."""
-        counted = Counter(terms(query)).items()
-        known = (QueryTerm(text, count, self.searcher.doc_freq("body", text)) for text, count in counted)
-        return sorted((term for term in known if term.frequency), key=_by_rarity)[:MAX_QUERY_TERMS]
+        counts = counted(terms(query))
+        return query_terms(counts, {text: self.searcher.doc_freq("body", text) for text in counts})
 
     def search(
         self, query: Sequence[QueryTerm], depth: int, allowed: AllowedChunks | None = None
@@ -99,7 +85,7 @@ class LexicalSnapshot:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """What `search` returns; of MANY_CHUNKS or more the best of those that the telling words find."""
         chunks = self.searcher.num_docs
-        telling = _telling(query, chunks) if chunks >= MANY_CHUNKS else query
+        telling = telling_terms(query, chunks) if chunks >= MANY_CHUNKS else query
         chunk_ids, scores = self.search(telling, depth, allowed)
         return (chunk_ids, scores) if len(telling) == len(query) else self.scores(query, chunk_ids)
 
@@ -132,21 +118,6 @@ class LexicalSnapshot:
         scores = np.array([score for score, _ in hits], np.float32)
         order = np.lexsort((chunk_ids, -scores))
         return chunk_ids[order], scores[order]
-
-
-def _by_rarity(term: QueryTerm) -> tuple[int, str]:
-    return term.frequency, term.text
-
-
-def _telling(query: Sequence[QueryTerm], chunks: int) -> Sequence[QueryTerm]:
-    """The rarest terms, as far as they are needed for TELLING_SHARE of the sum of all terms' weights."""
-    weights = np.cumsum([term.count * _inverse_frequency(term, chunks) for term in query])
-    return query[: int(np.searchsorted(weights, TELLING_SHARE * weights[-1])) + 1] if query else query
-
-
-def _inverse_frequency(term: QueryTerm, chunks: int) -> float:
-    """BM25's idf, as tantivy computes it."""
-    return log1p((max(0, chunks - term.frequency) + 0.5) / (term.frequency + 0.5))
 
 
 def _listed_query(query: Iterable[QueryTerm], chunk_ids: NDArray[np.int64]) -> tantivy.Query:

@@ -1,5 +1,5 @@
-"""A request to ranked chunks, on one snapshot: candidates of both sides, exact scores for all of them,
-fusion.
+"""A request to ranked chunks, on one state of an index: candidates of both sides, exact scores for all of
+them, fusion.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from embeddings.errors import InvalidInput
 from embeddings.stages import stage, timed
 from retrieval.analysis import names_code
+from retrieval.bm25 import QueryTerm
 from retrieval.candidates import Candidates
+from retrieval.dense import check_dimension
 from retrieval.diversity import DIVERSE_POOL, diversify
 from retrieval.filters import Filter
 from retrieval.fusion import check_fusion, fuse, fused_weights, weigh_sides
-from retrieval.lexical import QueryTerm
-from retrieval.snapshot import Snapshot
+from retrieval.searchable import A, Searchable
 from retrieval.types import Fusion, RankedChunk, RankedList, SearchMode, SideScore
 
 # Of each side. With 200 no nDCG@10 of the sets in retrieval/fusion.py is another, and a search takes longer.
@@ -48,7 +49,7 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What one retriever found, best first. rows: in the snapshot."""
+    """What one retriever found, best first."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
@@ -60,7 +61,7 @@ class _Side:
         return ranks
 
 
-def rank_chunks(snapshot: Snapshot, request: SearchRequest) -> RankedList:
+def rank_chunks(snapshot: Searchable[A], request: SearchRequest) -> RankedList:
     """The chunks of a request's page, best first.
 
     Raises InvalidInput when the vector is missing or of another dimension, or another value is out of range.
@@ -75,7 +76,7 @@ def rank_chunks(snapshot: Snapshot, request: SearchRequest) -> RankedList:
             return _rank_hybrid(snapshot, request)
 
 
-def _rank_dense(snapshot: Snapshot, request: SearchRequest) -> RankedList:
+def _rank_dense(snapshot: Searchable[A], request: SearchRequest) -> RankedList:
     allowed = snapshot.allowed(request.filter)
     side = _dense_side(snapshot, _vector(snapshot, request), _single_depth(request), allowed)
     scored = _scored_page(snapshot, side, request)
@@ -83,15 +84,15 @@ def _rank_dense(snapshot: Snapshot, request: SearchRequest) -> RankedList:
     return RankedList(chunks, None, len(side.rows))
 
 
-def _rank_lexical(snapshot: Snapshot, request: SearchRequest) -> RankedList:
-    query, allowed = snapshot.lexical.analyse(request.query), snapshot.allowed(request.filter)
+def _rank_lexical(snapshot: Searchable[A], request: SearchRequest) -> RankedList:
+    query, allowed = snapshot.analyse(request.query), snapshot.allowed(request.filter)
     side = _lexical_side(snapshot, query, _single_depth(request), allowed)
     scored = _scored_page(snapshot, side, request)
     chunks = tuple(RankedChunk(chunk_id, score.score, lexical=score) for chunk_id, score in scored)
     return RankedList(chunks, None, len(side.rows))
 
 
-def _rank_hybrid(snapshot: Snapshot, request: SearchRequest) -> RankedList:
+def _rank_hybrid(snapshot: Searchable[A], request: SearchRequest) -> RankedList:
     fusion = Fusion() if request.fusion is None else request.fusion
     candidates = find_candidates(snapshot, request)
     with stage("fuse"):
@@ -102,17 +103,16 @@ def _rank_hybrid(snapshot: Snapshot, request: SearchRequest) -> RankedList:
     return RankedList(chunks, fused_weights(candidates.trust, fusion), len(candidates.rows))
 
 
-def find_candidates(snapshot: Snapshot, request: SearchRequest) -> Candidates:
+def find_candidates(snapshot: Searchable[A], request: SearchRequest) -> Candidates:
     """What either side found, scored by both: so the fused order depends on no cut-off but that of the
     page. Raises InvalidInput when the vector is missing or of another dimension.
     """
     vector = _vector(snapshot, request)
-    query, allowed = snapshot.lexical.analyse(request.query), snapshot.allowed(request.filter)
+    query, allowed = snapshot.analyse(request.query), snapshot.allowed(request.filter)
     depth = candidate_depth(request.offset + request.limit)
     dense = _dense_side(snapshot, vector, depth, allowed)
     with stage("lexical"):
-        found, scores = snapshot.lexical.candidates(query, depth, snapshot.allowed_chunks(allowed))
-    lexical = _Side(snapshot.rows_of(found), scores)
+        lexical = _Side(*snapshot.word_candidates(query, depth, allowed))
     rows = np.union1d(dense.rows, lexical.rows)
     return Candidates(
         rows,
@@ -127,7 +127,7 @@ def find_candidates(snapshot: Snapshot, request: SearchRequest) -> Candidates:
 
 
 def _page(
-    snapshot: Snapshot, request: SearchRequest, rows: NDArray[np.int64], scores: NDArray[np.float64]
+    snapshot: Searchable[A], request: SearchRequest, rows: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Positions of the page's chunks among these rows, which stand best first with their final scores."""
     if request.min_score is not None:
@@ -154,33 +154,28 @@ def candidate_depth(wanted: int) -> int:
 
 
 @timed("dense")
-def _dense_side(
-    snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: NDArray[np.bool_]
-) -> _Side:
+def _dense_side(snapshot: Searchable[A], vector: NDArray[np.float32], depth: int, allowed: A) -> _Side:
     return _Side(*snapshot.search_dense(vector, depth, allowed))
 
 
 @timed("lexical")
-def _lexical_side(
-    snapshot: Snapshot, query: list[QueryTerm], depth: int, allowed: NDArray[np.bool_]
-) -> _Side:
-    found, scores = snapshot.lexical.search(query, depth, snapshot.allowed_chunks(allowed))
-    return _Side(snapshot.rows_of(found), scores)
+def _lexical_side(snapshot: Searchable[A], query: list[QueryTerm], depth: int, allowed: A) -> _Side:
+    return _Side(*snapshot.search_words(query, depth, allowed))
 
 
 def _lexical_scores(
-    snapshot: Snapshot, query: list[QueryTerm], rows: NDArray[np.int64], found: _Side
+    snapshot: Searchable[A], query: list[QueryTerm], rows: NDArray[np.int64], found: _Side
 ) -> NDArray[np.float32]:
     """(len(rows),) the BM25 scores of these ascending rows, which include those found; 0 without a word."""
     scores = np.zeros(len(rows), np.float32)
     scores[np.searchsorted(rows, found.rows)] = found.scores
     others = np.setdiff1d(rows, found.rows)
-    ids, missing = snapshot.lexical.scores(query, snapshot.chunk_ids(others))
-    scores[np.searchsorted(rows, snapshot.rows_of(ids))] = missing
+    holding, missing = snapshot.word_scores(query, others)
+    scores[np.searchsorted(rows, holding)] = missing
     return scores
 
 
-def _scored_page(snapshot: Snapshot, side: _Side, request: SearchRequest) -> list[tuple[int, SideScore]]:
+def _scored_page(snapshot: Searchable[A], side: _Side, request: SearchRequest) -> list[tuple[int, SideScore]]:
     """Chunk id and score of each chunk of the page, of what one retriever found."""
     page = _page(snapshot, request, side.rows, side.scores.astype(np.float64))
     chunk_ids = snapshot.chunk_ids(side.rows[page]).tolist()
@@ -188,7 +183,7 @@ def _scored_page(snapshot: Snapshot, side: _Side, request: SearchRequest) -> lis
     return list(zip(chunk_ids, scores, strict=True))
 
 
-def _vector(snapshot: Snapshot, request: SearchRequest) -> NDArray[np.float32]:
+def _vector(snapshot: Searchable[A], request: SearchRequest) -> NDArray[np.float32]:
     if request.vector is None:
         raise InvalidInput(
             f"mode {request.mode} needs a query vector",
@@ -197,7 +192,7 @@ def _vector(snapshot: Snapshot, request: SearchRequest) -> NDArray[np.float32]:
             expected=f"{snapshot.dimension} numbers",
             next_step="encode the query, or search with mode lexical",
         )
-    snapshot.recent.dense.check_dimension(len(request.vector))
+    check_dimension(snapshot.dimension, len(request.vector))
     return request.vector
 
 

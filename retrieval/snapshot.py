@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.background import VectorMoments
+from retrieval.bm25 import QueryTerm
 from retrieval.columns import MetadataTable
 from retrieval.filters import Filter
 from retrieval.lexical import AllowedChunks, LexicalSnapshot
@@ -126,6 +127,31 @@ class Snapshot:
         scores = np.concatenate([old_scores, new_scores])
         best = np.lexsort((rows, -scores))[:depth]
         return rows[best], scores[best]
+
+    def analyse(self, query: str) -> list[QueryTerm]:
+        """The distinct terms of a query that the index knows."""
+        return self.lexical.analyse(query)
+
+    def search_words(
+        self, query: Sequence[QueryTerm], depth: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows and BM25 scores of the best `depth` allowed rows that hold a word of the query."""
+        found, scores = self.lexical.search(query, depth, self.allowed_chunks(allowed))
+        return self.rows_of(found), scores
+
+    def word_candidates(
+        self, query: Sequence[QueryTerm], depth: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The same; of many chunks the best of those that the telling words find."""
+        found, scores = self.lexical.candidates(query, depth, self.allowed_chunks(allowed))
+        return self.rows_of(found), scores
+
+    def word_scores(
+        self, query: Sequence[QueryTerm], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Those of these rows that hold a word of the query, and their BM25 scores."""
+        found, scores = self.lexical.scores(query, self.chunk_ids(rows))
+        return self.rows_of(found), scores
 
     def without(self, document_keys: Collection[int], chunk_ids: Sequence[int]) -> "Snapshot":
         """With the chunks of these documents, and these chunks, dead."""

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from retrieval.bm25 import MAX_QUERY_TERMS
 from retrieval.lexical import (
     MANY_CHUNKS,
     MAX_LISTED_CHUNKS,
-    MAX_QUERY_TERMS,
     AllowedChunks,
     LexicalIndex,
     LexicalSnapshot,
