@@ -10,6 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from app.db.address import DatabaseAddress, postgres_address, sqlite_address
 from embeddings.artifact import BUNDLED_ENCODER
 from embeddings.errors import InvalidInput
 from generation.artifact import BUNDLED_DECODER
@@ -17,8 +18,15 @@ from generation.artifact import BUNDLED_DECODER
 PREFIX = "FOOTNOTE_"
 CONFIG_VARIABLE = "FOOTNOTE_CONFIG"
 CONFIG_FILENAME = "footnote.toml"
-# FOOTNOTE_DATA names the folder of data sets, which tests and training read and the service does not.
-OTHER_VARIABLES = (CONFIG_VARIABLE, "FOOTNOTE_DATA")
+# FOOTNOTE_DATA names the folder of data sets, which tests and training read and the service does not. The
+# last three are of the tests, which start the service too.
+OTHER_VARIABLES = (
+    CONFIG_VARIABLE,
+    "FOOTNOTE_DATA",
+    "FOOTNOTE_POSTGRES_URL",
+    "FOOTNOTE_TEST_DATABASE",
+    "FOOTNOTE_ENGINE_TESTS",
+)
 MIB = 1024 * 1024
 _FOLDERS = (Path, Path | None)
 
@@ -44,6 +52,10 @@ class Settings:
     """
 
     home: Path = Path(".footnote")
+    # None: SQLite's file in the home folder. It holds a password, as may the next.
+    database_url: str | None = field(default=None, repr=False)
+    # Separated by spaces; the first is for new collections.
+    index_url: str = field(default="faiss", repr=False)
     host: str = "127.0.0.1"
     port: int = _number(8000, 0, 65535)
     threads: int = _number(_cores(), 1, 256)
@@ -85,12 +97,16 @@ class Settings:
     shutdown_timeout_s: int = _number(20, 0, 3600)
     # Requests are still taken for so long after the service has said that it is not ready any more.
     shutdown_notice_s: int = _number(0, 0, 3600)
-    # Worker processes that `footnote serve` keeps running: one, or none.
-    workers: int = _number(1, 0, 1)
+    # Worker processes that `footnote serve` keeps running; on SQLite one, or none.
+    workers: int = _number(1, 0, 16)
     # 0: as many as `threads`.
     training_threads: int = _number(0, 0, 256)
     # MiB. 0: half of what the machine has.
     training_memory_mb: int = _number(0, 0, 10_000_000)
+    # HOST:PORT of a Ray cluster's head, for reindexes and trainings of the worker.
+    ray_address: str | None = None
+    # That train one encoder together on the Ray cluster. 1: the training process alone.
+    ray_training_workers: int = _number(1, 1, 256)
     log_format: str = _choice("text", "json")
     log_level: str = _choice("warning", "debug", "info", "error")
     query_log: str = _choice("off", "hashed", "full")
@@ -98,9 +114,11 @@ class Settings:
     query_log_days: int = _number(90, 0, 36_500)
 
     @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.home / "footnote.db"
+    def database(self) -> DatabaseAddress:
+        """Where the metadata is. Raises InvalidInput for a URL that names no PostgreSQL database."""
+        if self.database_url is not None:
+            return postgres_address(self.database_url)
+        return sqlite_address(self.home / "footnote.db")
 
     @property
     def threads_for_training(self) -> int:
@@ -120,7 +138,9 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
     values: dict[str, Any] = {"home": cwd / Settings().home}
     given = _from_environment(environ, cwd)
     values |= _from_file(_config_file(environ, cwd, given.get("home", values["home"])))
-    return Settings(**(values | given))
+    settings = Settings(**(values | given))
+    _ = settings.database  # a wrong URL is told at once, and not by the first that needs it
+    return settings
 
 
 def setting_names() -> tuple[str, ...]:

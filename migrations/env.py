@@ -5,6 +5,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from app.db.conversations import ConversationRow  # noqa: F401  # its tables belong to the metadata
+from app.db.leases import LeaseRow  # noqa: F401  # its table belongs to the metadata
 from app.db.migrations import writer_connection
 from app.db.models import Model
 from app.db.query_log import QueryLogRow  # noqa: F401  # its table belongs to the metadata

@@ -5,11 +5,13 @@ from contextlib import closing
 from difflib import get_close_matches
 from pathlib import Path
 
+from app.db.address import DatabaseAddress
 from embeddings.errors import FootnoteError, NotFound
 
 SHOWN_NAMES = 8
 # Share of its letters that a name has in common with the one that was meant.
 LIKENESS = 0.6
+_NAMES = "SELECT name FROM collections WHERE deleted_at IS NULL ORDER BY name"
 
 
 def suggest(error: FootnoteError) -> FootnoteError:
@@ -39,12 +41,20 @@ def _collection_names() -> list[str] | None:
     from app.settings import load_settings
 
     try:
-        return _read_names(load_settings().database)
+        database = load_settings().database
+        return _read_names(database) if database.path is None else _read_from_file(database.path)
     except (FootnoteError, sqlite3.Error, OSError):
         return None
 
 
-def _read_names(database: Path) -> list[str]:
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-        rows = connection.execute("SELECT name FROM collections WHERE deleted_at IS NULL ORDER BY name")
-        return [name for (name,) in rows]
+def _read_from_file(path: Path) -> list[str]:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        return [name for (name,) in connection.execute(_NAMES)]
+
+
+def _read_names(database: DatabaseAddress) -> list[str]:
+    from app.db.engine import storage_errors
+    from app.db.postgres import snapshot_connection
+
+    with storage_errors(), snapshot_connection(database) as connection:
+        return list(connection.exec_driver_sql(_NAMES).scalars())

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.marks import standing
 from app.db.models import Collection, Document, GoldenQuery, Release
+from app.services.release_types import FAISS
 from app.services.types import CollectionInfo, CollectionSettings
 from embeddings.errors import NotFound
 from generation.causal.prompt_template import PromptTemplate
@@ -143,8 +144,10 @@ def _counted() -> Select[*tuple[Any, ...]]:
     documents = func.count(Document.id).label("documents")
     chunks = func.coalesce(func.sum(Document.chunk_count), 0).label("chunks")
     owned = and_(Document.collection_id == Collection.id, standing())
-    joined = select(*_COLUMNS, documents, chunks).outerjoin(Document, owned).where(_EXISTS)
-    return joined.group_by(Collection.id).order_by(Collection.name)
+    serving = Release.id == Collection.release_id
+    joined = select(*_COLUMNS, Release.engine, documents, chunks).outerjoin(Release, serving)
+    counted = joined.outerjoin(Document, owned).where(_EXISTS)
+    return counted.group_by(Collection.id, Release.engine).order_by(Collection.name)
 
 
 def _info(row: Row[*tuple[Any, ...]]) -> CollectionInfo:
@@ -156,4 +159,5 @@ def _info(row: Row[*tuple[Any, ...]]) -> CollectionInfo:
         last_seq=row.last_seq,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        engine=row.engine or FAISS,
     )

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_pass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.dialects import insert_or_pass
 from app.db.documents import pack_vector
 from app.db.following import Wanted
 from app.db.marks import standing
@@ -63,6 +63,15 @@ async def count_incomplete(connection: AsyncConnection, wanted: Wanted) -> int:
     statement = select(func.count()).select_from(Document)
     own = Document.collection_id == wanted.collection_id
     return await connection.scalar(statement.where(own, _lacking(wanted)[1])) or 0
+
+
+async def incomplete_chars(connection: AsyncConnection, wanted: Wanted) -> int:
+    """Characters of the documents that lack something."""
+    statement = select(func.coalesce(func.sum(DocumentVersion.length), 0)).join_from(
+        Document, DocumentVersion, _CURRENT
+    )
+    own = Document.collection_id == wanted.collection_id
+    return int(await connection.scalar(statement.where(own, _lacking(wanted)[1])) or 0)
 
 
 def _lacking(wanted: Wanted) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -160,7 +169,7 @@ async def write_vectors(
         if chunk_id in alive
     ]
     if rows:
-        await connection.execute(insert_or_pass(Vector).on_conflict_do_nothing(), rows)
+        await connection.execute(insert_or_pass(connection, Vector), rows)
 
 
 def _chunk_row(key: int, chunking: str, ordinal: int, span: ChunkSpan) -> dict[str, Any]:

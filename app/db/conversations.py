@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import JSON
 
+from app.db.column_types import Id, Key
 from app.db.marks import standing
 from app.db.models import NEVER_REUSE_IDS, Document, DocumentVersion, Model
 from app.services.conversation_types import Asker, ConversationInfo, KeptCitation, NewTurn, Turn
@@ -29,8 +30,8 @@ class ConversationRow(Model):
     __tablename__ = "conversations"
     __table_args__ = (Index("ix_conversations_collection_id", "collection_id", "id"), NEVER_REUSE_IDS)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    id: Mapped[Id]
+    collection_id: Mapped[Key] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     owner: Mapped[str | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -44,7 +45,7 @@ class TurnRow(Model):
 
     __tablename__ = "turns"
 
-    conversation_id: Mapped[int] = mapped_column(
+    conversation_id: Mapped[Key] = mapped_column(
         ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
     )
     ordinal: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -1,35 +1,29 @@
-"""One SQLite file, many readers, one writer at a time.
+"""Transactions: many readers, each with a snapshot, and one writer at a time.
 
-WAL lets readers go on while one writes, in this process and in others. Between processes SQLite's own file
-lock
-orders the writers: BEGIN IMMEDIATE takes it at the start of a write, so no write finds out at its end that
-it has lost. Within the process an asyncio lock queues writers, so that they wait without holding a thread
-each, and small writes that wait share a transaction.
+What holds on both databases is here; app/db/sqlite.py and app/db/postgres.py tell how each does it. Within
+the process an asyncio lock queues writers, so that they wait without holding a connection each, and small
+writes that wait share a transaction.
 """
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from anyio import to_thread
-from sqlalchemy import Engine, Row, Select, create_engine, event
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Row, Select
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoneFree
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db import postgres, sqlite
+from app.db.address import DatabaseAddress, to_address
+from app.db.fence import check_fence, fenced_work
 from app.db.group_commit import GroupCommit, Work
-from embeddings.errors import FootnoteError, Overloaded, StorageFull
-
-WRITE = "footnote_write"
-# As many searches read at once as there are threads for them; connections are kept for the usual number.
-KEPT_READERS = 4
-MAX_READERS = 64
+from app.db.pools import Pools
+from embeddings.errors import FootnoteError
 
 T = TypeVar("T")
 # The rows of one statement with these parameters.
@@ -37,21 +31,24 @@ Fetch = Callable[[Select[*tuple[Any, ...]], Mapping[str, Any]], Awaitable[Sequen
 
 
 class Database:
-    """Transactions on the file at `path`, which the migrations have made."""
+    """Transactions on the database at `address`, which the migrations have made. A path: of a SQLite file."""
 
-    def __init__(self, path: Path, busy_timeout_s: int) -> None:
-        self.path = path
-        self._engine = _make_engine(path, busy_timeout_s)
-        self._reader = _make_reader(path, busy_timeout_s)
-        self._writer_engine = self._engine.execution_options(**{WRITE: True})
+    def __init__(self, address: DatabaseAddress | Path, busy_timeout_s: int) -> None:
+        self.address = to_address(address)
+        self._pools = _open_pools(self.address, busy_timeout_s)
         self._writer = asyncio.Lock()
         self._group_commit = GroupCommit(self.write)
+
+    @property
+    def dialect(self) -> str:
+        """As SQLAlchemy names it: "sqlite" or "postgresql"."""
+        return self.address.dialect
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A snapshot: all statements on this connection see the database as it was at the first of them."""
         with storage_errors():
-            async with self._engine.begin() as connection:
+            async with self._pools.reader.begin() as connection:
                 yield connection
 
     async def fetch(
@@ -68,18 +65,31 @@ class Database:
         self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
     ) -> Sequence[Row[*tuple[Any, ...]]]:
         """The same, for a thread that may wait."""
-        with storage_errors(), self._reader.connect() as connection:
+        with storage_errors():
+            try:
+                return self._fetch_once(statement, parameters)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            return self._fetch_once(statement, parameters)  # the server was started anew meanwhile
+
+    def _fetch_once(
+        self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        with self._pools.single.connect() as connection:
             return connection.execute(statement, parameters).all()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed, and on the disk, when the block has ended without an exception.
 
-        Raises StorageFull when the disk took no more, Overloaded when another process kept the file locked
-        for longer than the busy timeout. Nothing is written then.
+        Raises StorageFull when the disk took no more, Overloaded when another process kept the turn to write
+        for longer than the busy timeout; nothing is written then. Raises Unreachable (app/db/postgres.py)
+        when the connection broke.
         """
         with storage_errors():
-            async with self._writer, self._writer_engine.begin() as connection:
+            async with self._writer, self._pools.writer.begin() as connection:
+                await check_fence(connection)
                 yield connection
 
     async def write_together(self, work: Work[T]) -> T:
@@ -89,12 +99,13 @@ class Database:
         Work that raises is undone alone. It may be called twice, when the first transaction was rolled back.
         Raises as `write` does.
         """
-        return await self._group_commit.run(work)
+        return await self._group_commit.run(fenced_work(work))
 
     async def close(self) -> None:
-        """Close all connections; the last process to do so merges the write-ahead log into the file."""
-        await to_thread.run_sync(self._reader.dispose)
-        await self._engine.dispose()
+        """Close all connections; the last process to do so merges SQLite's write-ahead log into the file."""
+        await to_thread.run_sync(self._pools.single.dispose)
+        await self._pools.reader.dispose()
+        await self._pools.writer.dispose()
 
 
 def fetch_on(connection: AsyncConnection) -> Fetch:
@@ -110,90 +121,25 @@ def fetch_on(connection: AsyncConnection) -> Fetch:
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Turn what SQLite says about the disk and its lock into errors that say what to do."""
+    """Turn what the database says about disks, turns and connections into errors that say what to do."""
     try:
         yield
-    except OperationalError as error:
-        raise _explained(error, str(error.orig)) from error
-    except sqlite3.OperationalError as error:
-        raise _explained(error, str(error)) from error
+    except (DBAPIError, NoneFree, sqlite3.OperationalError) as error:
+        explained = _explained(error)
+        if explained is None:
+            raise
+        raise explained from error
 
 
-def _explained(error: Exception, reason: str) -> Exception:
-    if "disk is full" in reason or "disk I/O" in reason:
-        return StorageFull(
-            f"the disk took no more: {reason}",
-            found=reason,
-            expected="free space under FOOTNOTE_HOME",
-            next_step="free some space, then send the request again; nothing of it was written",
-        )
-    if "readonly" in reason or "unable to open" in reason:
-        return _unwritable(reason)
-    if "locked" in reason or "busy" in reason:
-        return Overloaded(
-            "another process is writing to the database",
-            found=reason,
-            expected="a free database within FOOTNOTE_BUSY_TIMEOUT_S seconds",
-            next_step="send the request again; nothing of it was written",
-        )
-    return error
+def _explained(error: Exception) -> FootnoteError | None:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        said = isinstance(error, (OperationalError, sqlite3.OperationalError))
+        return sqlite.explain(str(cause)) if said else None
+    return postgres.explain_wait(str(error)) if isinstance(error, NoneFree) else postgres.explain(cause)
 
 
-def _unwritable(reason: str) -> FootnoteError:
-    return StorageFull(
-        f"the database cannot be written: {reason}",
-        found=reason,
-        expected="a folder under FOOTNOTE_HOME that this user may write, and open files to spare",
-        next_step="correct the folder's permissions, or let the process open more files (ulimit -n), then "
-        "send the request again; nothing of it was written",
-    )
-
-
-def _make_engine(path: Path, busy_timeout_s: int) -> AsyncEngine:
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}",
-        connect_args={"timeout": busy_timeout_s},
-        json_serializer=partial(json.dumps, ensure_ascii=False, allow_nan=False),
-        hide_parameters=True,  # an error would write them into the log: questions, whole documents
-    )
-    prepare_connections(engine.sync_engine)
-    return engine
-
-
-def _make_reader(path: Path, busy_timeout_s: int) -> Engine:
-    """For single statements, each of which is a transaction of its own in SQLite's autocommit mode."""
-    engine = create_engine(
-        f"sqlite:///{path}",
-        connect_args={"timeout": busy_timeout_s, "isolation_level": None},
-        pool_size=KEPT_READERS,
-        max_overflow=MAX_READERS - KEPT_READERS,
-        pool_reset_on_return=None,
-        hide_parameters=True,
-    )
-    event.listen(engine, "connect", _make_read_only)
-    return engine
-
-
-def _make_read_only(connection: Any, _: ConnectionPoolEntry) -> None:
-    connection.execute("PRAGMA query_only = ON")
-
-
-def prepare_connections(engine: Any) -> None:
-    """Give each connection of a (synchronous) SQLite engine the settings that Footnote counts on."""
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-
-
-def _configure(connection: Any, _: ConnectionPoolEntry) -> None:
-    # The driver would begin transactions by itself, and later than we say; _begin does it instead.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    # FULL: an acknowledged write survives a power cut, at the price of about 4 ms a commit.
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _open_pools(address: DatabaseAddress, busy_timeout_s: int) -> Pools:
+    if address.path is not None:
+        return sqlite.open_pools(address.path, busy_timeout_s)
+    return postgres.open_pools(address, busy_timeout_s)

@@ -40,11 +40,15 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What of a collection an index holds. chunking: the chunks' name; model_id: whose vectors."""
+    """What of a collection an index holds, and where.
+
+    chunking: the chunks' name; model_id: whose vectors; engine: that keeps the index; None: FAISS.
+    """
 
     collection_id: int
     chunking: str
     model_id: str
+    engine: str | None = None
 
 
 class ChangeReader:

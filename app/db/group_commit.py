@@ -10,6 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.fence import without_fence
+from app.db.postgres import Unreachable
+
 # A write of one document takes about 2 ms and the fsync 4 ms: the fsync hardly counts any more at this many.
 MAX_WRITES = 64
 # Later writes wait for the next group, so that a large batch does not hold back those that came with it.
@@ -73,7 +76,7 @@ class GroupCommit:
         waiting = _Waiting(work, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._empty_queue())
+            self._committing = asyncio.create_task(self._empty_queue(), context=without_fence())
         result: T = await waiting.answer
         return result
 
@@ -103,8 +106,10 @@ class GroupCommit:
                 done[-1] = await _attempt(connection, waiting)
 
     async def _recover(self, group: Sequence[_Waiting], error: Exception) -> None:
-        """Nothing of the group was written. With no group, the database could not be locked for anybody."""
-        if len(group) > 1:
+        """Nothing of the group was written; with no group, the turn to write came for nobody. When the
+        connection broke, it may have been written: then nothing is tried again.
+        """
+        if len(group) > 1 and not isinstance(error, Unreachable):
             for waiting in group:
                 await self._alone(waiting)
             return

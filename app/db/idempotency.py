@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.dialects import insert_or_pass
 from app.db.models import IdempotencyKey
 from embeddings.errors import Conflict
 
@@ -66,7 +66,9 @@ async def keep_answer(connection: AsyncConnection, request: KeyedRequest, answer
         "answer": answer.body,
         "created_at": datetime.now(UTC),
     }
-    kept = await connection.execute(insert(IdempotencyKey).values(row).on_conflict_do_nothing())
+    inserting = insert_or_pass(connection, IdempotencyKey).values(row)
+    # PostgreSQL counts the rows of an INSERT, but SQLAlchemy only hands the number on when it is asked to.
+    kept = await connection.execute(inserting, execution_options={"preserve_rowcount": True})
     if kept.rowcount == 0:
         raise still_in_progress(request.key)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Row, Select, and_, case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.collections import CollectionRef
@@ -60,7 +60,7 @@ async def find_original(
     connection: AsyncConnection, collection: CollectionRef, external_id: str, version: int | None
 ) -> Row[*tuple[Any, ...]]:
     """One version with its `original`, and its `text` only when there is none. Raises NotFound."""
-    given_as_text = func.iif(DocumentVersion.original.is_(None), DocumentVersion.text, None).label("text")
+    given_as_text = case((DocumentVersion.original.is_(None), DocumentVersion.text)).label("text")
     columns = (
         DocumentVersion.version,
         DocumentVersion.media_type,

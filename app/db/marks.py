@@ -1,12 +1,12 @@
 """The marks that a mass delete leaves on documents until their rows are removed."""
 
-from sqlalchemy import ColumnElement, LargeBinary, func, literal, select
+from sqlalchemy import ColumnElement, Integer, literal, select
 
+from app.db.dialects import byte_is_one
 from app.db.models import DeletionPage, Document
 
 PAGE_KEYS = 256
 PAGE_BITS = PAGE_KEYS.bit_length() - 1
-_MARKED = b"\1"
 
 
 def is_deleted() -> ColumnElement[bool]:
@@ -22,6 +22,5 @@ def standing() -> ColumnElement[bool]:
 def marks_document() -> ColumnElement[bool]:
     """Whether the row of `deletion_pages` marks the row of `documents`."""
     position = Document.id.bitwise_and(PAGE_KEYS - 1) + 1
-    mark = func.substr(DeletionPage.marks, position, 1, type_=LargeBinary)
-    in_page = DeletionPage.page == Document.id.bitwise_rshift(PAGE_BITS)
-    return in_page & (mark == literal(_MARKED, LargeBinary))
+    in_page = DeletionPage.page == Document.id.bitwise_rshift(literal(PAGE_BITS, Integer))
+    return in_page & byte_is_one(DeletionPage.marks, position)

@@ -1,75 +1,80 @@
 """Bring the database to the newest schema, in this process and without a network."""
 
-import fcntl
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 
-from app.db.engine import WRITE, prepare_connections, storage_errors
+from app.db import postgres, sqlite
+from app.db.address import DatabaseAddress, to_address
+from app.db.engine import storage_errors
 from embeddings.errors import Conflict
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
-def apply_migrations(path: Path, busy_timeout_s: int) -> None:
-    """Make the database at `path`, or bring it up to the newest revision.
+def apply_migrations(database: DatabaseAddress | Path, busy_timeout_s: int) -> None:
+    """Make the tables, or bring them up to the newest revision. A path: of a SQLite file.
 
     Processes that start at once take turns, so the second one finds nothing left to do.
     Raises Conflict when the database is newer than this program.
     """
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with storage_errors(), _turn(path):
-        _enter_wal_mode(path, busy_timeout_s)
-        with writer_connection(path, busy_timeout_s) as connection:
-            _refuse_newer(connection, ScriptDirectory.from_config(config), path)
+    address = to_address(database)
+    config = alembic_config()
+    scripts = ScriptDirectory.from_config(config)
+    with storage_errors():
+        if not address.is_sqlite and _is_current(address, scripts):
+            return  # a turn to write may be a while in coming where many machines write
+        opened = writer_connection(address, busy_timeout_s)
+        with _turn(address, busy_timeout_s), opened as connection:
+            _refuse_newer(connection, scripts, address)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
 
-@contextmanager
-def writer_connection(path: Path, busy_timeout_s: int) -> Iterator[Connection]:
-    """A transaction that holds SQLite's write lock from its start, and commits at its end."""
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": busy_timeout_s})
-    prepare_connections(engine)
-    try:
-        with engine.execution_options(**{WRITE: True}).begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
+def alembic_config() -> Config:
+    """Of this folder of migrations. `attributes["connection"]`: what they shall run on."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Hold the lock file beside the database.
-
-    SQLite's busy timeout does not cover the change to WAL: without this lock 1 of 240 simultaneous first
-    starts failed with "database is locked".
-    """
-    with path.with_suffix(".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def writer_connection(database: DatabaseAddress | Path, busy_timeout_s: int) -> Iterator[Connection]:
+    """A transaction that has the turn to write from its start, and commits at its end."""
+    address = to_address(database)
+    with _opened(address, busy_timeout_s) as connection:
+        yield connection
 
 
-def _enter_wal_mode(path: Path, busy_timeout_s: int) -> None:
-    """Switch the file to write-ahead logging. The file remembers it."""
-    with closing(sqlite3.connect(path, timeout=busy_timeout_s)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+def _opened(address: DatabaseAddress, busy_timeout_s: int) -> AbstractContextManager[Connection]:
+    if address.path is not None:
+        return sqlite.writer_connection(address.path, busy_timeout_s)
+    return postgres.writer_connection(address, busy_timeout_s)
 
 
-def _refuse_newer(connection: Connection, scripts: ScriptDirectory, path: Path) -> None:
+def _turn(address: DatabaseAddress, busy_timeout_s: int) -> AbstractContextManager[None]:
+    if address.path is not None:
+        return sqlite.turn_to_migrate(address.path, busy_timeout_s)
+    return postgres.turn_to_migrate(address)
+
+
+def _is_current(address: DatabaseAddress, scripts: ScriptDirectory) -> bool:
+    with postgres.snapshot_connection(address) as connection:
+        return set(MigrationContext.configure(connection).get_current_heads()) == set(scripts.get_heads())
+
+
+def _refuse_newer(connection: Connection, scripts: ScriptDirectory, address: DatabaseAddress) -> None:
     known = {script.revision for script in scripts.walk_revisions()}
     unknown = sorted(set(MigrationContext.configure(connection).get_current_heads()) - known)
     if unknown:
         raise Conflict(
-            f"the database {path} has revision {unknown[0]}, which this version of Footnote does not know",
+            f"the database {address} has revision {unknown[0]}, which this version of Footnote does not know",
             found=unknown[0],
             expected=scripts.get_current_head(),
             next_step="start the newer version that made it, or set FOOTNOTE_HOME to another folder",

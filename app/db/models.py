@@ -11,6 +11,7 @@
     jobs ── job_items
     idempotency_keys
     api_keys ── page_sessions                         browsers and their links (db/sessions.py)
+    leases                                            who does what only one may do (db/leases.py)
     identity                                          which database this is
 
 Every write to a collection takes the next `seq` of that collection, in the transaction that writes. An index
@@ -24,16 +25,18 @@ from sqlalchemy import (
     JSON,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     LargeBinary,
     MetaData,
-    String,
     UniqueConstraint,
     false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from app.db.column_types import Id, Key, text
 
 # SQLite reuses the id of a deleted last row unless told otherwise. An index knows documents and chunks by
 # their ids, so an id that came back would bring a deleted document back with it.
@@ -65,7 +68,13 @@ class Model(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        str: text(),
+        float: Double,
+    }
 
 
 class Collection(Model):
@@ -78,12 +87,12 @@ class Collection(Model):
     __tablename__ = "collections"
     __table_args__ = (NEVER_REUSE_IDS,)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(text(64), unique=True)
     chunk_max_tokens: Mapped[int]
     chunk_overlap_tokens: Mapped[int]
     refusal_threshold: Mapped[float | None]
-    last_seq: Mapped[int] = mapped_column(default=0)
+    last_seq: Mapped[Key] = mapped_column(default=0)
     # How hybrid search joins its sides: the fields of `retrieval.types.Fusion`; None: the default.
     fusion: Mapped[dict[str, Any] | None]
     # What a chat decoder is told: the fields of `generation.causal.prompt_template.PromptTemplate`; None: the
@@ -91,7 +100,7 @@ class Collection(Model):
     prompt: Mapped[dict[str, Any] | None]
     keep_conversations: Mapped[bool] = mapped_column(default=False, server_default=false())
     # The release in service; no foreign key, because the two tables would need each other to exist first.
-    release_id: Mapped[int | None]
+    release_id: Mapped[Key | None]
     deleted_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -114,12 +123,12 @@ class Document(Model):
         NEVER_REUSE_IDS,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    id: Mapped[Id]
+    collection_id: Mapped[Key] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     external_id: Mapped[str]
     version: Mapped[int]
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    seq: Mapped[int]
+    fingerprint: Mapped[str] = mapped_column(text(64))
+    seq: Mapped[Key]
     chunk_count: Mapped[int]
     title: Mapped[str | None]
     meta: Mapped[dict[str, Any]]
@@ -140,14 +149,14 @@ class DocumentVersion(Model):
     __tablename__ = "document_versions"
     __table_args__ = (UniqueConstraint("document_id", "version"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    id: Mapped[Id]
+    document_id: Mapped[Key] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
     version: Mapped[int]
     media_type: Mapped[str]
     filename: Mapped[str | None]
     length: Mapped[int]
-    content_hash: Mapped[str] = mapped_column(String(64))
-    original_hash: Mapped[str] = mapped_column(String(64))
+    content_hash: Mapped[str] = mapped_column(text(64))
+    original_hash: Mapped[str] = mapped_column(text(64))
     created_at: Mapped[datetime]
     text: Mapped[str]
     original: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -159,8 +168,8 @@ class Chunk(Model):
     __tablename__ = "chunks"
     __table_args__ = (UniqueConstraint("document_id", "chunking", "ordinal"), NEVER_REUSE_IDS)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    id: Mapped[Id]
+    document_id: Mapped[Key] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
     chunking: Mapped[str]
     ordinal: Mapped[int]
     start: Mapped[int]
@@ -174,7 +183,7 @@ class Vector(Model):
 
     __tablename__ = "vectors"
 
-    chunk_id: Mapped[int] = mapped_column(ForeignKey("chunks.id", ondelete="CASCADE"), primary_key=True)
+    chunk_id: Mapped[Key] = mapped_column(ForeignKey("chunks.id", ondelete="CASCADE"), primary_key=True)
     model_id: Mapped[str] = mapped_column(primary_key=True)
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
@@ -192,10 +201,10 @@ class Tombstone(Model):
         Index("ix_tombstones_external_id_hash", "collection_id", "external_id_hash"),
     )
 
-    document_key: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
-    seq: Mapped[int]
-    external_id_hash: Mapped[str] = mapped_column(String(64))
+    document_key: Mapped[Key] = mapped_column(primary_key=True, autoincrement=False)
+    collection_id: Mapped[Key] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    seq: Mapped[Key]
+    external_id_hash: Mapped[str] = mapped_column(text(64))
     last_version: Mapped[int]
 
 
@@ -205,9 +214,9 @@ class Deletion(Model):
     __tablename__ = "deletions"
     __table_args__ = (Index("ix_deletions_seq", "collection_id", "seq"), NEVER_REUSE_IDS)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
-    seq: Mapped[int]
+    id: Mapped[Id]
+    collection_id: Mapped[Key] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    seq: Mapped[Key]
     created_at: Mapped[datetime]
 
 
@@ -221,8 +230,8 @@ class DeletionPage(Model):
     __tablename__ = "deletion_pages"
     __table_args__ = (Index("ix_deletion_pages_deletion_id", "deletion_id"), {"sqlite_with_rowid": False})
 
-    page: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    deletion_id: Mapped[int] = mapped_column(ForeignKey("deletions.id", ondelete="CASCADE"), primary_key=True)
+    page: Mapped[Key] = mapped_column(primary_key=True, autoincrement=False)
+    deletion_id: Mapped[Key] = mapped_column(ForeignKey("deletions.id", ondelete="CASCADE"), primary_key=True)
     marks: Mapped[bytes] = mapped_column(LargeBinary)
 
 
@@ -232,13 +241,14 @@ class Release(Model):
     number: starts at 1 in each collection. chunking: the name under which its chunks are stored.
     encoder: the model's folder, from the data folder on; None: the one that the settings name.
     model_id: of that encoder when the release was made. report: what its verification measured.
+    engine: that keeps its index, without user and password; None: FAISS.
     """
 
     __tablename__ = "releases"
     __table_args__ = (UniqueConstraint("collection_id", "number"), NEVER_REUSE_IDS)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    id: Mapped[Id]
+    collection_id: Mapped[Key] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     number: Mapped[int]
     state: Mapped[str]
     chunk_max_tokens: Mapped[int]
@@ -249,6 +259,7 @@ class Release(Model):
     report: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     promoted_at: Mapped[datetime | None]
+    engine: Mapped[str | None]
 
 
 class GoldenQuery(Model):
@@ -257,8 +268,8 @@ class GoldenQuery(Model):
     __tablename__ = "golden_queries"
     __table_args__ = (NEVER_REUSE_IDS,)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    id: Mapped[Id]
+    collection_id: Mapped[Key] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     query: Mapped[str]
     document_ids: Mapped[list[str]]
 
@@ -277,9 +288,9 @@ class Feedback(Model):
         NEVER_REUSE_IDS,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
-    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    id: Mapped[Id]
+    collection_id: Mapped[Key] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    document_id: Mapped[Key] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
     query: Mapped[str]
     kind: Mapped[str]
     version: Mapped[int]
@@ -300,18 +311,23 @@ class IdempotencyKey(Model):
 
     scope: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
-    request_hash: Mapped[str] = mapped_column(String(64))
+    request_hash: Mapped[str] = mapped_column(text(64))
     status_code: Mapped[int]
     answer: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
 
 
 class Identity(Model):
-    """Which database this is: one row. database_id: random; builds of another database are not read."""
+    """Which database this is: one row.
+
+    database_id: random; builds of another database are not read. index_id: random, under which its indexes
+    are kept on engines; a copy that is restored gets another, so that it never writes into the original's.
+    """
 
     __tablename__ = "identity"
 
-    database_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    database_id: Mapped[str] = mapped_column(text(32), primary_key=True)
+    index_id: Mapped[str] = mapped_column(text(32), server_default="")
     created_at: Mapped[datetime]
 
 
@@ -327,7 +343,7 @@ class Job(Model):
     __tablename__ = "jobs"
     __table_args__ = (Index("ix_jobs_state", "state"),)
 
-    id: Mapped[str] = mapped_column(String(20), primary_key=True)
+    id: Mapped[str] = mapped_column(text(20), primary_key=True)
     kind: Mapped[str]
     collection: Mapped[str | None]
     input: Mapped[dict[str, Any]]
@@ -368,9 +384,9 @@ class ApiKey(Model):
     __tablename__ = "api_keys"
     __table_args__ = (NEVER_REUSE_IDS,)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id]
     name: Mapped[str]
-    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    token_hash: Mapped[str] = mapped_column(text(64), unique=True)
     scopes: Mapped[list[str]]
     collections: Mapped[list[str] | None]
     rate_per_minute: Mapped[int | None]

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, Row, Select, String, delete, func, insert, select, update
+from sqlalchemy import JSON, ForeignKey, Index, Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.db.column_types import Id, Key, text
 from app.db.models import NEVER_REUSE_IDS, Collection, Model
 
 PAGE = 1000
@@ -29,19 +30,19 @@ class QueryLogRow(Model):
         NEVER_REUSE_IDS,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    id: Mapped[Id]
+    collection_id: Mapped[Key] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     asked_at: Mapped[datetime]
     kind: Mapped[str]
     question: Mapped[str | None]
-    question_hash: Mapped[str] = mapped_column(String(64))
+    question_hash: Mapped[str] = mapped_column(text(64))
     filter: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     mode: Mapped[str]
     release: Mapped[int | None]
     hits: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     status: Mapped[str | None]
     took_ms: Mapped[float]
-    request_id: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(text(64))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, ForeignKey, Row, String, bindparam, delete, insert, or_, select, update
+from sqlalchemy import CursorResult, ForeignKey, Row, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.db.column_types import Id, Key, text
 from app.db.models import NEVER_REUSE_IDS, ApiKey, Model
 
 
@@ -26,9 +27,9 @@ class PageSession(Model):
     __tablename__ = "page_sessions"
     __table_args__ = (NEVER_REUSE_IDS,)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    key_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"))
+    id: Mapped[Id]
+    token_hash: Mapped[str] = mapped_column(text(64), unique=True)
+    key_id: Mapped[Key | None] = mapped_column(ForeignKey("api_keys.id"))
     scopes: Mapped[list[str]]
     collections: Mapped[list[str] | None]
     created_at: Mapped[datetime]

@@ -1,9 +1,9 @@
-"""What SQLite says of the databases, and whether their schema is the one of this program."""
+"""What SQLite says of its files, and whether their schema is the one of this program."""
 
-import sqlite3
 from pathlib import Path
 
 from app.doctor.findings import Finding, ok, problem, warning
+from app.doctor.reading import Reader
 from app.snapshots.databases import find_problems
 from app.snapshots.opening import known_revisions, newest_revision
 
@@ -19,7 +19,7 @@ def check_integrity(path: Path, full: bool) -> Finding:
     return ok(check, f"{path.stat().st_size / 1e6:,.1f} MB pass SQLite's {how}")
 
 
-def check_revision(connection: sqlite3.Connection) -> Finding:
+def check_revision(connection: Reader) -> Finding:
     """Whether this program knows the schema."""
     (found,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     if found == newest_revision():

@@ -1,7 +1,6 @@
 """Whether texts, chunks and vectors fit each other."""
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from app.doctor.database import RESTORE
 from app.doctor.findings import Finding, ok, problem, some_of, warning
+from app.doctor.reading import Reader
 from app.services.release_types import KEPT_STATES
 
 ROWS_AT_ONCE = 4096
@@ -35,7 +35,7 @@ class _VectorFaults:
     wrong_length: list[int] = field(default_factory=list)
 
 
-def check_versions(connection: sqlite3.Connection) -> Finding:
+def check_versions(connection: Reader) -> Finding:
     """Whether each document has the text of its current version."""
     lost = _names(connection, f"FROM documents d LEFT JOIN {_CURRENT} WHERE v.id IS NULL")
     if lost:
@@ -44,7 +44,7 @@ def check_versions(connection: sqlite3.Connection) -> Finding:
     return ok("documents", f"{documents:,} have the text of their current version")
 
 
-def check_texts(connection: sqlite3.Connection) -> Finding:
+def check_texts(connection: Reader) -> Finding:
     """Whether every version's text is the one that was hashed. Reads all texts."""
     changed, rows = [], 0
     for version_id, text, length, sha256 in connection.execute(
@@ -65,7 +65,7 @@ def check_texts(connection: sqlite3.Connection) -> Finding:
     return ok("texts", f"{rows:,} fit their checksums")
 
 
-def check_chunks(connection: sqlite3.Connection) -> Iterator[Finding]:
+def check_chunks(connection: Reader) -> Iterator[Finding]:
     """Whether chunks lie within their text, and every document has those of the release in service."""
     outside = _names(
         connection,
@@ -86,7 +86,7 @@ def check_chunks(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 
 def check_vectors(
-    connection: sqlite3.Connection, dimensions: Mapping[str, int], default: str | None
+    connection: Reader, dimensions: Mapping[str, int], default: str | None
 ) -> Iterator[Finding]:
     """Whether every vector is a unit vector of its model's size, and every chunk in service has one.
 
@@ -113,7 +113,7 @@ def check_vectors(
         yield warning("vectors", f"{missing:,} chunks have none of the model in service", COMPLETED)
 
 
-def check_releases(connection: sqlite3.Connection) -> Finding:
+def check_releases(connection: Reader) -> Finding:
     """Whether every collection serves one release of its own."""
     lost = [
         row[0]
@@ -129,7 +129,7 @@ def check_releases(connection: sqlite3.Connection) -> Finding:
     return ok("releases", f"every collection serves one; {kept:,} are kept")
 
 
-def _find_faults(connection: sqlite3.Connection, dimensions: Mapping[str, int]) -> _VectorFaults:
+def _find_faults(connection: Reader, dimensions: Mapping[str, int]) -> _VectorFaults:
     faults, sizes = _VectorFaults(), dict(dimensions)
     rows = connection.execute("SELECT chunk_id, model_id, data FROM vectors")
     while page := rows.fetchmany(ROWS_AT_ONCE):
@@ -153,13 +153,13 @@ def _wrong_length(rows: list[tuple[int, str, bytes]]) -> list[int]:
     return [rows[at][0] for at in np.flatnonzero(wrong)]
 
 
-def _documents_of(connection: sqlite3.Connection, chunks: list[int]) -> list[str]:
+def _documents_of(connection: Reader, chunks: list[int]) -> list[str]:
     some = ", ".join(map(str, chunks[:ROWS_AT_ONCE]))
     return _names(
         connection, f"FROM chunks c JOIN documents d ON d.id = c.document_id WHERE c.id IN ({some})"
     )
 
 
-def _names(connection: sqlite3.Connection, source: str) -> list[str]:
+def _names(connection: Reader, source: str) -> list[str]:
     """External ids of documents, each once."""
     return [row[0] for row in connection.execute(f"SELECT DISTINCT d.external_id {source}")]

@@ -1,5 +1,6 @@
 """The data folder itself."""
 
+import fcntl
 import os
 import shutil
 import time
@@ -14,6 +15,8 @@ from app.snapshots.manifest import INDEXES
 
 MIN_FREE_BYTES = 64 * MIB  # less than one large request
 MAX_LOG_BYTES = 1024 * MIB
+# A process that has made its folder has locked it by then.
+STARTING_S = 60
 
 
 def check_permissions(home: Path) -> Finding:
@@ -31,9 +34,12 @@ def check_permissions(home: Path) -> Finding:
     return ok("permissions", f"only this user may enter {home}")
 
 
-def check_free_disk(home: Path, database: Path) -> Finding:
-    """Whether there is room for the next writes, and for a build or a snapshot."""
-    free, needed = shutil.disk_usage(home).free, database.stat().st_size
+def check_free_disk(home: Path, database: Path | None) -> Finding:
+    """Whether there is room for the next writes, and for a build or a snapshot.
+
+    database: its file; None where it is on a server.
+    """
+    free, needed = shutil.disk_usage(home).free, 0 if database is None else database.stat().st_size
     shown = f"{free / 1e9:,.1f} GB free"
     if free < MIN_FREE_BYTES:
         return problem("disk", shown, "free some space: writes are about to be refused")
@@ -74,8 +80,20 @@ def check_temporary_files(home: Path, jobs: frozenset[str]) -> Finding:
 def _workshops(home: Path) -> Iterator[Path]:
     """Where snapshots are made and restored."""
     for place in (*home.glob(".*.partial"), home.resolve().parent / f".{home.resolve().name}.partial"):
-        if place.is_dir() and is_orphan(place):
+        if place.is_dir() and _is_left(place):
             yield place
+
+
+def _is_left(workshop: Path) -> bool:
+    """Whether no process of this machine holds the lock in it."""
+    try:
+        with (workshop / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no lock yet: a process is just making it, or died in between
+        return workshop.stat().st_mtime < time.time() - STARTING_S
+    return True
 
 
 def _workspaces(home: Path) -> Iterator[Path]:

@@ -1,11 +1,11 @@
 """Builds: caches, so nothing that is wrong with them loses anything."""
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from app.builds import LIVE
 from app.doctor.findings import Finding, ok, some_of, warning
+from app.doctor.reading import Reader
 from app.snapshots.manifest import INDEXES
 from embeddings.errors import BuildDamaged
 from retrieval.builds.manifest import read_manifest, verify_files
@@ -13,7 +13,7 @@ from retrieval.builds.manifest import read_manifest, verify_files
 NOT_NEEDED = "nothing: it goes at the next start, and another build or SQL takes its place"
 
 
-def check_builds(home: Path, connection: sqlite3.Connection) -> Iterator[Finding]:
+def check_builds(home: Path, connection: Reader) -> Iterator[Finding]:
     """Every checksum of every build, and folders that belong to no collection."""
     root = home / INDEXES
     last_seqs = dict(connection.execute("SELECT id, last_seq FROM collections").fetchall())

@@ -19,6 +19,8 @@ from training.siamese.folder import CHECKPOINT
 
 # Beside the files that a model's manifest names: on what terms it may be passed on.
 _TERMS = ("README.md", "LICENSE", "NOTICE")
+# A copy must not work on the original's, and their URLs may hold passwords.
+_SERVERS = frozenset({"database_url", "index_url"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9._@-]")
 
 
@@ -74,7 +76,7 @@ def read_facts(connection: sqlite3.Connection) -> DatabaseFacts:
     )
 
 
-def named_encoders(connection: sqlite3.Connection) -> dict[str, bool]:
+def named_encoders(connection: Any) -> dict[str, bool]:
     """Folders that releases name, to whether one of these releases is in service."""
     encoders: dict[str, bool] = {}
     for folder, state in connection.execute("SELECT encoder, state FROM releases WHERE encoder IS NOT NULL"):
@@ -152,13 +154,13 @@ def bundled_models() -> dict[str, Path]:
 
 
 def own_settings(home: Path) -> dict[str, str | int]:
-    """What footnote.toml in the data folder sets, without folders, which are others elsewhere."""
+    """What footnote.toml in the data folder sets, without what is another elsewhere: folders, databases."""
     path = home / CONFIG_FILENAME
     if not path.is_file():
         return {}
     folders = {item.name for item in fields(Settings) if item.name == "home" or _is_folder(item.name)}
     values = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {key: value for key, value in values.items() if key not in folders}
+    return {key: value for key, value in values.items() if key not in folders | _SERVERS}
 
 
 def model_settings() -> Iterable[str]:

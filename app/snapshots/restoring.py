@@ -1,6 +1,7 @@
 """`restore_snapshot`: a snapshot to a data folder that answers as the one did that it was made of."""
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +77,11 @@ def _adapt(manifest: SnapshotManifest, home: Path) -> tuple[str, ...]:
         )
     apply_migrations(database, BUSY_TIMEOUT_S)
     _point_releases(database, manifest.models)
+    moved = _leave_engines(database)
     _end_sessions(database)
     folders = {name: model.folder for model in manifest.models if model.folder for name in model.settings}
     _write_settings(home / CONFIG_FILENAME, manifest.settings | folders)
-    return (*manifest.left_out, *_missing(manifest.models))
+    return (*manifest.left_out, *_missing(manifest.models), *moved)
 
 
 def _point_releases(database: Path, models: tuple[SavedModel, ...]) -> None:
@@ -91,6 +93,23 @@ def _point_releases(database: Path, models: tuple[SavedModel, ...]) -> None:
                 statement = "UPDATE releases SET encoder = ? WHERE encoder = ?"
                 connection.execute(statement, (str(folder), before))
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _leave_engines(database: Path) -> list[str]:
+    """Let FAISS keep every index: an engine may be out of reach here, and what it holds is the original's."""
+    with connect(database, BUSY_TIMEOUT_S) as connection:
+        kept = connection.execute(
+            "SELECT c.name, r.engine FROM collections c JOIN releases r ON r.id = c.release_id"
+            " WHERE r.engine IS NOT NULL ORDER BY c.name"
+        ).fetchall()
+        connection.execute("UPDATE releases SET engine = NULL")
+        connection.execute("UPDATE identity SET index_id = ?", (uuid.uuid4().hex,))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return [
+        f"the index of {name} was kept by {engine}, and is made anew in files here: to move it there, set "
+        f"FOOTNOTE_INDEX_URL, then footnote migrate-index {name} --to {engine}"
+        for name, engine in kept
+    ]
 
 
 def _end_sessions(database: Path) -> None:

@@ -48,10 +48,11 @@ def create_snapshot(
     Unreadable for a damaged database, ModelDamaged.
     """
     target = target.absolute()
-    _check_places(settings, target)
+    database = _file_of(settings)
+    _check_target(target)
     apply_migrations(settings.database, settings.busy_timeout_s)
     with storage_errors(), workshop(target) as folder, disk_errors(target.parent):
-        copies = _copy_databases(settings, folder, progress)
+        copies = _copy_databases(settings, database, folder, progress)
         with connect(copies[DATABASE], 1) as connection:
             facts = read_facts(connection)
         manifest = _write(settings, copies, facts, folder / "snapshot", progress)
@@ -60,14 +61,29 @@ def create_snapshot(
         return manifest
 
 
-def _check_places(settings: Settings, target: Path) -> None:
-    if not settings.database.is_file():
+def _file_of(settings: Settings) -> Path:
+    """The SQLite file. Raises Conflict where the metadata is in PostgreSQL, NotFound where there is none."""
+    path = settings.database.path
+    if path is None:
+        raise Conflict(
+            "a snapshot holds SQLite databases, and the metadata of this service is in PostgreSQL",
+            field="FOOTNOTE_DATABASE_URL",
+            found=settings.database.shown,
+            expected="a data folder with its own database",
+            next_step="pg_dump --format=custom of the database, and a copy of the data folder made after it; "
+            "the guide's page on scale tells how to restore both",
+        )
+    if not path.is_file():
         raise NotFound(
             f"there is no database in {settings.home}",
             found="no footnote.db",
             expected="a data folder that Footnote has worked in",
             next_step="set FOOTNOTE_HOME to the data folder",
         )
+    return path
+
+
+def _check_target(target: Path) -> None:
     if not target.parent.is_dir():
         raise NotFound(
             f"there is no folder {target.parent}",
@@ -84,12 +100,12 @@ def _check_places(settings: Settings, target: Path) -> None:
         )
 
 
-def _copy_databases(settings: Settings, folder: Path, progress: Progress) -> dict[str, Path]:
+def _copy_databases(settings: Settings, database: Path, folder: Path, progress: Progress) -> dict[str, Path]:
     """Copies that passed their examination, by their names in the snapshot.
 
     The jobs' own database comes first: what it then tells as done is in the main one, never the reverse.
     """
-    sources = {JOBS_DATABASE: settings.home / JOBS_DATABASE, DATABASE: settings.database}
+    sources = {JOBS_DATABASE: settings.home / JOBS_DATABASE, DATABASE: database}
     copies = {}
     for name, source in sources.items():
         if source.is_file():

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
+from app.db.column_types import KEY, text
+
 revision: str = "0001"
 down_revision: str | None = None
 branch_labels: str | Sequence[str] | None = None
@@ -14,9 +16,9 @@ depends_on: str | Sequence[str] | None = None
 def upgrade() -> None:
     op.create_table(
         "api_keys",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("name", text(), nullable=False),
+        sa.Column("token_hash", text(64), nullable=False),
         sa.Column("scopes", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("revoked_at", sa.DateTime(), nullable=True),
@@ -26,12 +28,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "collections",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("name", text(64), nullable=False),
         sa.Column("chunk_max_tokens", sa.Integer(), nullable=False),
         sa.Column("chunk_overlap_tokens", sa.Integer(), nullable=False),
         sa.Column("refusal_threshold", sa.Double(), nullable=True),
-        sa.Column("last_seq", sa.Integer(), nullable=False),
+        sa.Column("last_seq", KEY, nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("updated_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_collections")),
@@ -40,14 +42,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "documents",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("collection_id", sa.Integer(), nullable=False),
-        sa.Column("external_id", sa.String(), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("collection_id", KEY, nullable=False),
+        sa.Column("external_id", text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("fingerprint", sa.String(length=64), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("fingerprint", text(64), nullable=False),
+        sa.Column("seq", KEY, nullable=False),
         sa.Column("chunk_count", sa.Integer(), nullable=False),
-        sa.Column("title", sa.String(), nullable=True),
+        sa.Column("title", text(), nullable=True),
         sa.Column("meta", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("updated_at", sa.DateTime(), nullable=False),
@@ -66,10 +68,10 @@ def upgrade() -> None:
     op.create_index("ix_documents_seq", "documents", ["collection_id", "seq"])
     op.create_table(
         "tombstones",
-        sa.Column("document_key", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("collection_id", sa.Integer(), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
-        sa.Column("external_id_hash", sa.String(length=64), nullable=False),
+        sa.Column("document_key", KEY, autoincrement=False, nullable=False),
+        sa.Column("collection_id", KEY, nullable=False),
+        sa.Column("seq", KEY, nullable=False),
+        sa.Column("external_id_hash", text(64), nullable=False),
         sa.Column("last_version", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["collection_id"],
@@ -83,9 +85,9 @@ def upgrade() -> None:
     op.create_index("ix_tombstones_seq", "tombstones", ["collection_id", "seq"])
     op.create_table(
         "chunks",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("document_id", sa.Integer(), nullable=False),
-        sa.Column("chunking", sa.String(), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("document_id", KEY, nullable=False),
+        sa.Column("chunking", text(), nullable=False),
         sa.Column("ordinal", sa.Integer(), nullable=False),
         sa.Column("start", sa.Integer(), nullable=False),
         sa.Column("end", sa.Integer(), nullable=False),
@@ -105,16 +107,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "document_versions",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("document_id", sa.Integer(), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("document_id", KEY, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("media_type", sa.String(), nullable=False),
-        sa.Column("filename", sa.String(), nullable=True),
+        sa.Column("media_type", text(), nullable=False),
+        sa.Column("filename", text(), nullable=True),
         sa.Column("length", sa.Integer(), nullable=False),
-        sa.Column("content_hash", sa.String(length=64), nullable=False),
-        sa.Column("original_hash", sa.String(length=64), nullable=False),
+        sa.Column("content_hash", text(64), nullable=False),
+        sa.Column("original_hash", text(64), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("text", text(), nullable=False),
         sa.Column("original", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(
             ["document_id"],
@@ -127,8 +129,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "vectors",
-        sa.Column("chunk_id", sa.Integer(), nullable=False),
-        sa.Column("model_id", sa.String(), nullable=False),
+        sa.Column("chunk_id", KEY, nullable=False),
+        sa.Column("model_id", text(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["chunk_id"], ["chunks.id"], name=op.f("fk_vectors_chunk_id_chunks"), ondelete="CASCADE"

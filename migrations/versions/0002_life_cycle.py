@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
+from app.db.column_types import KEY, text
+
 revision: str = "0002"
 down_revision: str | None = "0001"
 branch_labels: str | Sequence[str] | None = None
@@ -34,7 +36,7 @@ def downgrade() -> None:
 def _make_identity() -> None:
     identity = op.create_table(
         "identity",
-        sa.Column("database_id", sa.String(length=32), nullable=False),
+        sa.Column("database_id", text(32), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("database_id", name=op.f("pk_identity")),
     )
@@ -45,9 +47,9 @@ def _make_identity() -> None:
 def _make_deletions() -> None:
     op.create_table(
         "deletions",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("collection_id", sa.Integer(), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("collection_id", KEY, nullable=False),
+        sa.Column("seq", KEY, nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         _of_collection("deletions"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deletions")),
@@ -57,8 +59,8 @@ def _make_deletions() -> None:
     name = op.f("fk_deletion_pages_deletion_id_deletions")
     op.create_table(
         "deletion_pages",
-        sa.Column("page", sa.Integer(), nullable=False),
-        sa.Column("deletion_id", sa.Integer(), nullable=False),
+        sa.Column("page", KEY, nullable=False),
+        sa.Column("deletion_id", KEY, nullable=False),
         sa.Column("marks", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["deletion_id"], ["deletions.id"], name=name, ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("page", "deletion_id", name=op.f("pk_deletion_pages")),
@@ -71,15 +73,15 @@ def _make_deletions() -> None:
 def _make_releases() -> None:
     op.create_table(
         "releases",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("collection_id", sa.Integer(), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("collection_id", KEY, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("state", text(), nullable=False),
         sa.Column("chunk_max_tokens", sa.Integer(), nullable=False),
         sa.Column("chunk_overlap_tokens", sa.Integer(), nullable=False),
-        sa.Column("chunking", sa.String(), nullable=False),
-        sa.Column("encoder", sa.String(), nullable=True),
-        sa.Column("model_id", sa.String(), nullable=True),
+        sa.Column("chunking", text(), nullable=False),
+        sa.Column("encoder", text(), nullable=True),
+        sa.Column("model_id", text(), nullable=True),
         sa.Column("report", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("promoted_at", sa.DateTime(), nullable=True),
@@ -89,7 +91,7 @@ def _make_releases() -> None:
         sqlite_autoincrement=True,
     )
     # Not in batch mode, which copies the table and drops the old one: that would cascade to all documents.
-    op.add_column("collections", sa.Column("release_id", sa.Integer(), nullable=True))
+    op.add_column("collections", sa.Column("release_id", KEY, nullable=True))
     op.add_column("collections", sa.Column("fusion", sa.JSON(), nullable=True))
     op.add_column("documents", sa.Column("outline", sa.JSON(), nullable=True))
     _fill_releases()
@@ -112,9 +114,9 @@ def _fill_releases() -> None:
 def _make_golden_queries() -> None:
     op.create_table(
         "golden_queries",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("collection_id", sa.Integer(), nullable=False),
-        sa.Column("query", sa.String(), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("collection_id", KEY, nullable=False),
+        sa.Column("query", text(), nullable=False),
         sa.Column("document_ids", sa.JSON(), nullable=False),
         _of_collection("golden_queries"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_golden_queries")),
@@ -125,9 +127,9 @@ def _make_golden_queries() -> None:
 def _make_idempotency_keys() -> None:
     op.create_table(
         "idempotency_keys",
-        sa.Column("scope", sa.String(), nullable=False),
-        sa.Column("key", sa.String(), nullable=False),
-        sa.Column("request_hash", sa.String(length=64), nullable=False),
+        sa.Column("scope", text(), nullable=False),
+        sa.Column("key", text(), nullable=False),
+        sa.Column("request_hash", text(64), nullable=False),
         sa.Column("status_code", sa.Integer(), nullable=False),
         sa.Column("answer", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
+from app.db.column_types import text
+
 revision: str = "0003"
 down_revision: str | None = "0002"
 branch_labels: str | Sequence[str] | None = None
@@ -14,11 +16,11 @@ depends_on: str | Sequence[str] | None = None
 def upgrade() -> None:
     op.create_table(
         "jobs",
-        sa.Column("id", sa.String(length=20), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("collection", sa.String(), nullable=True),
+        sa.Column("id", text(20), nullable=False),
+        sa.Column("kind", text(), nullable=False),
+        sa.Column("collection", text(), nullable=True),
         sa.Column("input", sa.JSON(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("state", text(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("starts", sa.Integer(), nullable=False),
         sa.Column("progress", sa.JSON(), nullable=False),
@@ -32,12 +34,12 @@ def upgrade() -> None:
     op.create_index("ix_jobs_state", "jobs", ["state"])
     op.create_table(
         "job_items",
-        sa.Column("job_id", sa.String(length=20), nullable=False),
+        sa.Column("job_id", text(20), nullable=False),
         sa.Column("ordinal", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("media_type", sa.String(), nullable=True),
-        sa.Column("path", sa.String(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("name", text(), nullable=False),
+        sa.Column("media_type", text(), nullable=True),
+        sa.Column("path", text(), nullable=False),
+        sa.Column("state", text(), nullable=False),
         sa.Column("starts", sa.Integer(), nullable=False),
         sa.Column("result", sa.JSON(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
+from app.db.column_types import KEY, text
+
 revision: str = "0005"
 down_revision: str | None = "0004"
 branch_labels: str | Sequence[str] | None = None
@@ -14,11 +16,11 @@ depends_on: str | Sequence[str] | None = None
 def upgrade() -> None:
     op.create_table(
         "feedback",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
         _of("collections", "collection_id"),
         _of("documents", "document_id"),
-        sa.Column("query", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("query", text(), nullable=False),
+        sa.Column("kind", text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("start", sa.Integer(), nullable=True),
         sa.Column("end", sa.Integer(), nullable=True),
@@ -39,7 +41,7 @@ def _of(table: str, column: str) -> sa.Column[int]:
     name = op.f(f"fk_feedback_{column}_{table}")
     return sa.Column(
         column,
-        sa.Integer(),
+        KEY,
         sa.ForeignKey(f"{table}.id", name=name, ondelete="CASCADE"),
         nullable=False,
     )

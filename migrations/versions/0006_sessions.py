@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
+from app.db.column_types import KEY, text
+
 revision: str = "0006"
 down_revision: str | None = "0005"
 branch_labels: str | Sequence[str] | None = None
@@ -17,9 +19,9 @@ def upgrade() -> None:
     op.add_column("api_keys", sa.Column("rate_per_minute", sa.Integer(), nullable=True))
     op.create_table(
         "page_sessions",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("token_hash", sa.String(length=64), nullable=False),
-        sa.Column("key_id", sa.Integer(), nullable=True),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("token_hash", text(64), nullable=False),
+        sa.Column("key_id", KEY, nullable=True),
         sa.Column("scopes", sa.JSON(), nullable=False),
         sa.Column("collections", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.DateTime(), nullable=False),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
+from app.db.column_types import KEY, text
+
 revision: str = "0007"
 down_revision: str | None = "0006"
 branch_labels: str | Sequence[str] | None = None
@@ -14,19 +16,19 @@ depends_on: str | Sequence[str] | None = None
 def upgrade() -> None:
     op.create_table(
         "query_log",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("collection_id", sa.Integer(), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
+        sa.Column("collection_id", KEY, nullable=False),
         sa.Column("asked_at", sa.DateTime(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("question", sa.String(), nullable=True),
-        sa.Column("question_hash", sa.String(length=64), nullable=False),
+        sa.Column("kind", text(), nullable=False),
+        sa.Column("question", text(), nullable=True),
+        sa.Column("question_hash", text(64), nullable=False),
         sa.Column("filter", sa.JSON(), nullable=True),
-        sa.Column("mode", sa.String(), nullable=False),
+        sa.Column("mode", text(), nullable=False),
         sa.Column("release", sa.Integer(), nullable=True),
         sa.Column("hits", sa.JSON(), nullable=False),
-        sa.Column("status", sa.String(), nullable=True),
+        sa.Column("status", text(), nullable=True),
         sa.Column("took_ms", sa.Double(), nullable=False),
-        sa.Column("request_id", sa.String(length=64), nullable=True),
+        sa.Column("request_id", text(64), nullable=True),
         sa.ForeignKeyConstraint(
             ["collection_id"],
             ["collections.id"],

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
+from app.db.column_types import KEY, text
+
 revision: str = "0008"
 down_revision: str | None = "0007"
 branch_labels: str | Sequence[str] | None = None
@@ -17,9 +19,9 @@ def upgrade() -> None:
     op.add_column("collections", kept)
     op.create_table(
         "conversations",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", KEY, sa.Identity(), nullable=False),
         _of("conversations", "collections", "collection_id"),
-        sa.Column("owner", sa.String(), nullable=True),
+        sa.Column("owner", text(), nullable=True),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("updated_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
@@ -30,10 +32,10 @@ def upgrade() -> None:
         "turns",
         _of("turns", "conversations", "conversation_id"),
         sa.Column("ordinal", sa.Integer(), nullable=False),
-        sa.Column("question", sa.String(), nullable=False),
-        sa.Column("question_used", sa.String(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("answer", sa.String(), nullable=True),
+        sa.Column("question", text(), nullable=False),
+        sa.Column("question_used", text(), nullable=False),
+        sa.Column("status", text(), nullable=False),
+        sa.Column("answer", text(), nullable=True),
         sa.Column("citations", sa.JSON(), nullable=False),
         sa.Column("release", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
@@ -50,5 +52,5 @@ def downgrade() -> None:
 def _of(table: str, referred: str, column: str) -> sa.Column[int]:
     name = op.f(f"fk_{table}_{column}_{referred}")
     return sa.Column(
-        column, sa.Integer(), sa.ForeignKey(f"{referred}.id", name=name, ondelete="CASCADE"), nullable=False
+        column, KEY, sa.ForeignKey(f"{referred}.id", name=name, ondelete="CASCADE"), nullable=False
     )

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine
 
 from app.db.migrations import MIGRATIONS, apply_migrations, writer_connection
 from app.db.models import Model
+from app.snapshots.opening import newest_revision
 from embeddings.errors import Conflict
 
 
@@ -72,7 +73,7 @@ def test_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -
     with pytest.raises(Conflict) as caught:
         apply_migrations(tmp_path / "a.db", 1)
     assert caught.value.found == "9999"
-    assert caught.value.expected == "0008"
+    assert caught.value.expected == newest_revision()
 
 
 def test_what_a_collection_serves_becomes_its_first_release(tmp_path: Path) -> None:

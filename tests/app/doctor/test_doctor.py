@@ -51,7 +51,7 @@ def complaints(settings: Settings, full: bool = False) -> list[Finding]:
 
 
 def execute(settings: Settings, statement: str, *values: object) -> None:
-    with closing(sqlite3.connect(settings.database)) as connection, connection:
+    with closing(sqlite3.connect(settings.database.shown)) as connection, connection:
         connection.execute(statement, values)
 
 
@@ -128,9 +128,9 @@ def test_changed_text_is_found_by_the_full_examination(sick: Settings) -> None:
 
 
 def test_damaged_file_ends_the_examination_with_a_problem(sick: Settings) -> None:
-    content = bytearray(sick.database.read_bytes())
+    content = bytearray((sick.home / "footnote.db").read_bytes())
     content[4096:] = os.urandom(len(content) - 4096)
-    sick.database.write_bytes(content)
+    (sick.home / "footnote.db").write_bytes(content)
     (finding,) = complaints(sick)
     assert (finding.check, finding.level) == ("integrity of footnote.db", Level.PROBLEM)
     assert "snapshot restore" in str(finding.next_step)
@@ -166,7 +166,7 @@ def test_damaged_model_in_service_is_a_problem_and_another_a_warning(sick: Setti
     execute(
         sick,
         "INSERT INTO releases SELECT 2, collection_id, 2, 'previous', chunk_max_tokens, chunk_overlap_tokens,"
-        " chunking, 'models/mine', 'mine@1', report, created_at, promoted_at FROM releases",
+        " chunking, 'models/mine', 'mine@1', report, created_at, promoted_at, engine FROM releases",
     )
     (finding,) = complaints(sick)
     assert (finding.check, finding.level) == ("model mine", Level.WARNING)
