@@ -4,17 +4,24 @@
     indexes/live/<process>/                what one process works in; swept when the process has gone
 
 A build is a cache of SQL: a damaged one is removed, and the one before it, or SQL, takes its place.
+
+Processes of several machines may share the folder. A machine that still has a build mapped must find its
+files: some shared disks take them away from it when another machine removes them. So a build stays for some
+time after others have taken its place, and every process has gone over to a newer one by then.
 """
 
 import fcntl
 import logging
 import os
+import re
 import shutil
+import socket
 import time
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -31,14 +38,25 @@ LOCK = "lock"
 KEPT_BUILDS = 2  # the newest, and one to fall back on
 # Checked before it is used: half a second. The checksums of larger builds are compared while they serve.
 MAX_CHECKED_BYTES = 1 << 30
+# How long a build that is not needed any more stays where several machines share the folder.
+SHARED_KEPT_S = 600.0
+# A process of another machine, whose locks not every shared disk shows, has ended if it gave no sign so long.
+SILENT_S = 24 * 3600.0
+
+
+_MACHINE = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:80]
 
 
 class BuildStore:
-    """root: the folder `indexes`, which need not exist yet. database_id: no build of another is read."""
+    """root: the folder `indexes`, which need not exist yet. database_id: no build of another is read.
 
-    def __init__(self, root: Path, database_id: str) -> None:
+    kept_s: how long builds stay after two newer ones are there.
+    """
+
+    def __init__(self, root: Path, database_id: str, kept_s: float = 0.0) -> None:
         self._root = root
         self._database_id = database_id
+        self._kept_s = kept_s
         self._live: Path | None = None
         self._lock: IO[str] | None = None
         self._numbers = count()
@@ -61,6 +79,17 @@ class BuildStore:
                 self._remove(directory)
             elif manifest.origin == origin:
                 yield directory, manifest
+
+    def changed(self, collection_id: int) -> int:
+        """A number that is another one after a build of the collection has come or gone; 0 without builds."""
+        try:
+            return self._folder(collection_id).stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def newest(self, origin: BuildOrigin) -> BuildManifest | None:
+        """The manifest of the newest build, its checksums not compared; None without one."""
+        return next((manifest for _, manifest in self.builds(origin)), None)
 
     def open(self, origin: BuildOrigin, dimension: int, last_seq: int) -> CollectionIndex | None:
         """The index of the newest good build that is not ahead of `last_seq`; None without one."""
@@ -114,6 +143,12 @@ class BuildStore:
         logger.warning("%s; it is removed and made anew", error)
         self._remove(directory)
 
+    def give_sign(self) -> None:
+        """Show other machines that this process has not ended."""
+        if self._live is not None:
+            with suppress(OSError):
+                os.utime(self._live / LOCK)
+
     def sweep(self) -> None:
         """Remove what ended processes left behind."""
         for folder in _folders(self._root / LIVE):
@@ -158,8 +193,11 @@ class BuildStore:
         shutil.rmtree(doomed.parent, ignore_errors=True)
 
     def _remove_old(self, origin: BuildOrigin) -> None:
-        for directory, _ in list(self.builds(origin))[KEPT_BUILDS:]:
-            self._remove(directory)
+        found = list(self.builds(origin))
+        latest = datetime.now(UTC) - timedelta(seconds=self._kept_s)
+        for (directory, _), (_, newer) in zip(found[KEPT_BUILDS:], found[KEPT_BUILDS - 1 :], strict=False):
+            if datetime.fromisoformat(newer.created_at) <= latest:
+                self._remove(directory)
 
     def _folder(self, collection_id: int) -> Path:
         return self._root / str(collection_id)
@@ -175,15 +213,23 @@ class BuildStore:
 
 def _claim(live: Path) -> tuple[Path, IO[str]]:
     """A folder whose lock this process holds until it ends, however it ends."""
-    folder = live / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    folder = live / f"{_MACHINE}.{os.getpid()}-{uuid.uuid4().hex[:8]}"
     folder.mkdir(parents=True)
     lock = (folder / LOCK).open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return folder, lock
 
 
+def build_seq(directory: Path) -> int:
+    """The sequence number that a build has reached, from its name."""
+    return int(directory.name.partition("-")[0])
+
+
 def is_orphan(folder: Path) -> bool:
-    """Whether no process holds the folder's lock."""
+    """Whether no process holds the folder's lock, and, of another machine's, none has given a sign lately."""
+    machine, _, process = folder.name.rpartition(".")
+    if process and machine not in ("", _MACHINE) and _age_s(folder / LOCK) < SILENT_S:
+        return False
     try:
         with (folder / LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,8 +12,12 @@ from typing import Any
 from sqlalchemy import Row, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.leases import LeaseRow, database_now
 from app.db.models import Collection, Job, JobItem
 from app.jobs.types import ACTIVE, ItemState, JobState, Progress
+
+# Names of leases: this and the id of the job.
+JOB_LEASE = "job:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,23 @@ class PendingItem:
     starts: int
 
 
-async def active_attempts(connection: AsyncConnection) -> Sequence[AttemptRef]:
-    """The present attempt of each job that waits or runs, oldest first."""
-    statement = select(Job.id, Job.attempt).where(Job.state.in_(ACTIVE)).order_by(Job.id)
-    return [AttemptRef(row.id, row.attempt) for row in await connection.execute(statement)]
+async def unheld_jobs(connection: AsyncConnection, count: int) -> Sequence[str]:
+    """Ids of at most so many jobs that wait or run and whose lease nobody holds, oldest first."""
+    statement = (
+        select(Job.id)
+        .outerjoin(LeaseRow, LeaseRow.name == JOB_LEASE + Job.id)
+        .where(Job.state.in_(ACTIVE), or_(LeaseRow.name.is_(None), LeaseRow.until <= database_now()))
+        .order_by(Job.id)
+        .limit(count)
+    )
+    return (await connection.scalars(statement)).all()
+
+
+async def present_attempt(connection: AsyncConnection, job_id: str) -> AttemptRef | None:
+    """The attempt that a job waits for or runs as; None when it has ended."""
+    statement = select(Job.attempt).where(Job.id == job_id, Job.state.in_(ACTIVE))
+    attempt = (await connection.scalars(statement)).one_or_none()
+    return None if attempt is None else AttemptRef(job_id, attempt)
 
 
 async def known_job_ids(connection: AsyncConnection) -> set[str]:
@@ -127,9 +144,10 @@ async def count_start(connection: AsyncConnection, job_id: str, ordinals: Sequen
     await connection.execute(statement.values(starts=JobItem.starts + 1))
 
 
-async def forget_starts(connection: AsyncConnection) -> None:
-    """The worker ends because it was told to: no item is to blame."""
-    statement = update(JobItem).where(JobItem.state == ItemState.PENDING, JobItem.starts > 0)
+async def forget_starts(connection: AsyncConnection, job_ids: Sequence[str]) -> None:
+    """What ended the work on these jobs was none of their items."""
+    waiting = (JobItem.state == ItemState.PENDING, JobItem.starts > 0)
+    statement = update(JobItem).where(JobItem.job_id.in_(job_ids), *waiting)
     await connection.execute(statement.values(starts=0))
 
 

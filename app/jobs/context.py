@@ -15,7 +15,9 @@ StepRunner = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 class JobCancelled(Exception):
-    """The job was cancelled while its function worked; the function should let it pass."""
+    """The job was cancelled while its function worked, or went to another worker; the function should let it
+    pass.
+    """
 
 
 class JobContext:

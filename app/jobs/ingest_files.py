@@ -17,7 +17,7 @@ from app.jobs.attempts import (
     end_item,
     pending_items,
 )
-from app.jobs.context import JobContext
+from app.jobs.context import JobCancelled, JobContext
 from app.jobs.failures import record_failure
 from app.jobs.types import ItemState
 from app.jobs.uploads import remove_uploads
@@ -35,7 +35,7 @@ TIMEOUT_S = 900.0
 BUSY_RETRIES = 30
 BUSY_PAUSE_S = 1.0
 # What is wrong with the job or the machine, not with the file: the others would fail as well.
-_FATAL = (NotFound, StorageFull, Overloaded)
+_FATAL = (NotFound, StorageFull, Overloaded, JobCancelled)
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ async def _store_together(context: JobContext, tally: Tally, items: Sequence[Pen
             raise fatal
 
 
-async def _fatal_or_none(storing: Awaitable[None]) -> FootnoteError | None:
+async def _fatal_or_none(storing: Awaitable[None]) -> FootnoteError | JobCancelled | None:
     """The error that ends the job, kept from ending the files beside it halfway."""
     try:
         await storing

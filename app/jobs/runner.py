@@ -4,16 +4,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
+from app.db.fence import fenced
 from app.jobs.attempts import (
     AttemptRef,
     StartedJob,
     begin_attempt,
     end_job,
+    forget_starts,
     still_wanted,
     store_progress,
 )
@@ -38,6 +41,8 @@ LET_GO_S = 1.0
 # So often may a worker end at the same place before the job is given up.
 MAX_STARTS = 10
 STORAGE_RETRY_S = 1.0
+# What was overloaded, or a database server that starts again, gets so long before the job goes on.
+OVERLOAD_PAUSE_S = 2.0
 
 
 class JobRunner:
@@ -61,7 +66,10 @@ class JobRunner:
         self._let_go: set[asyncio.Task[Any]] = set()
 
     async def run(self, ref: AttemptRef, run_step: StepRunner) -> None:
-        """Do the job, and note how it ended. Does nothing for an attempt that is not wanted any more."""
+        """Do the job, and note how it ended. Does nothing for an attempt that is not wanted any more.
+
+        The job goes on with another attempt when it has not ended on return: something was overloaded.
+        """
         job: StartedJob | None = await self._insist(lambda c: begin_attempt(c, ref))
         if job is None:
             return
@@ -83,6 +91,10 @@ class JobRunner:
             resources = await self._open_resources()
             context = JobContext(resources, ref.job_id, ref.attempt, job.collection, job.input, run_step)
             outcome = await self._work(ref, context, function)
+        except Overloaded as error:
+            if job.starts < MAX_STARTS:
+                return await self._put_off(ref, error)
+            outcome = {"state": JobState.FAILED, "error": record_failure(error)}
         except Exception as error:
             outcome = {"state": JobState.FAILED, "error": record_failure(error)}
         ending = _ending(outcome)
@@ -91,6 +103,13 @@ class JobRunner:
             told = {} if context is None else _told(context.latest_progress)
             await self._insist(lambda c: end_job(c, ref, outcome | told))
         return ending
+
+    async def _put_off(self, ref: AttemptRef, error: Overloaded) -> dict[str, Any]:
+        """Leave the job for another attempt: what was overloaded will not be for ever."""
+        logger.warning("the job is put off: %s", error.message)
+        await asyncio.sleep(OVERLOAD_PAUSE_S)
+        await self._insist(lambda c: forget_starts(c, [ref.job_id]))
+        return {"state": JobState.QUEUED, "error": error.code}
 
     def _function(self, ref: AttemptRef, job: StartedJob) -> JobFunction:
         if job.starts > MAX_STARTS:
@@ -114,7 +133,8 @@ class JobRunner:
         self, ref: AttemptRef, context: JobContext, function: JobFunction
     ) -> dict[str, Any] | None:
         """The outcome to be noted; None when the job was cancelled meanwhile. Raises what failed."""
-        work = asyncio.ensure_future(function(context))
+        with fenced(partial(_require_wanted, ref)):
+            work = asyncio.ensure_future(function(context))
         watch = asyncio.ensure_future(self._watch(ref, context))
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
@@ -164,6 +184,12 @@ class JobRunner:
             except (Overloaded, StorageFull) as error:
                 logger.warning("cannot note the state of a job: %s", error.message)
                 await asyncio.sleep(STORAGE_RETRY_S)
+
+
+async def _require_wanted(ref: AttemptRef, connection: AsyncConnection) -> None:
+    """Raise JobCancelled when the job was cancelled, or another worker goes on with it."""
+    if not await still_wanted(connection, ref):
+        raise JobCancelled
 
 
 def _ending(outcome: dict[str, Any] | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from anyio import to_thread
 
 from app.db.collections import find_collection
 from app.db.engine import Database
+from app.db.postgres import Unreachable
 from app.jobs.rows import change_job, find_job, insert_job, list_items, list_jobs, make_job_id, reset_items
 from app.jobs.types import ItemPage, ItemState, JobFilter, JobInfo, JobPage, JobState, NewJob
 from app.jobs.uploads import Upload, remove_uploads, store_uploads
@@ -69,6 +70,8 @@ class JobService:
         stored = await to_thread.run_sync(store_uploads, home, job_id, uploads) if uploads else ()
         try:
             return await self._insert(job_id, new, stored)
+        except Unreachable:  # the job may be there; else the worker removes its files
+            raise
         except FootnoteError:  # a cancellation may come after the commit; what it leaves, the worker removes
             await to_thread.run_sync(remove_uploads, home, job_id)
             raise

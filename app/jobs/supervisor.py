@@ -1,4 +1,4 @@
-"""Keeps a worker process running beside the service."""
+"""Keeps worker processes running beside the service."""
 
 import asyncio
 import logging
@@ -6,7 +6,10 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from app.settings import Settings
+from embeddings.errors import InvalidInput
 
 logger = logging.getLogger("footnote.jobs")
 
@@ -34,6 +37,27 @@ async def worker_beside(
         keeping.cancel()
         with suppress(asyncio.CancelledError):
             await keeping
+
+
+def check_workers(settings: Settings) -> None:
+    """Raise InvalidInput for more workers than a SQLite file can be shared by."""
+    if settings.workers > 1 and settings.database.is_sqlite:
+        raise InvalidInput(
+            f"FOOTNOTE_WORKERS is {settings.workers}, and one worker works on a SQLite database",
+            field="FOOTNOTE_WORKERS",
+            found=str(settings.workers),
+            expected="0 or 1, or PostgreSQL in FOOTNOTE_DATABASE_URL",
+            next_step="set FOOTNOTE_WORKERS to 1, or move to PostgreSQL",
+        )
+
+
+@asynccontextmanager
+async def workers_beside(count: int, command: Sequence[str] = WORKER) -> AsyncIterator[None]:
+    """Run so many workers as long as the block lasts, each as `worker_beside` does."""
+    async with AsyncExitStack() as stack:
+        for _ in range(count):
+            await stack.enter_async_context(worker_beside(command))
+        yield
 
 
 async def _keep(command: Sequence[str], first_pause_s: float) -> None:

@@ -31,12 +31,15 @@ _OUT_OF_MEMORY = ("MemoryError", "not enough memory", "bad_alloc")
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """How trainings run. module: takes the folder; lock: one at a time holds this file; memory_mb: MiB."""
+    """How trainings run. module: takes the folder; lock: one at a time holds this file; memory_mb: MiB;
+    options: of the module, after the folder.
+    """
 
     lock: Path
     threads: int
     memory_mb: int
     module: str = TRAINER
+    options: tuple[str, ...] = ()
 
     async def run(self, folder: Path, show: Progress) -> None:
         """Train in a folder to the end; what is there already is not done again.
@@ -59,7 +62,8 @@ class Trainer:
 
     async def _start(self, folder: Path) -> asyncio.subprocess.Process:
         bounds = (str(self.lock), str(NICENESS), str(self.memory_mb))
-        command = (sys.executable, "-m", "app.jobs.bounded", *bounds, self.module, str(folder))
+        module = (self.module, str(folder), *self.options)
+        command = (sys.executable, "-m", "app.jobs.bounded", *bounds, *module)
         with (folder / LOG).open("ab") as log:
             # A session of its own: Ctrl-C reaches the worker alone, which goes on with the training later.
             return await asyncio.create_subprocess_exec(
@@ -142,11 +146,18 @@ def usable_memory_mb(limit_mb: int) -> int:
     return int(total // 2 // 1024**2)
 
 
-def trainer_of(home: Path, threads: int, memory_mb: int, module: str = TRAINER) -> Trainer:
+def ray_options(address: str | None, workers: int) -> tuple[str, ...]:
+    """What the training module is told of a Ray cluster: to prepare there, and by how many to train."""
+    return () if address is None else ("--ray", address, "--ray-workers", str(workers))
+
+
+def trainer_of(
+    home: Path, threads: int, memory_mb: int, module: str = TRAINER, options: tuple[str, ...] = ()
+) -> Trainer:
     """The trainer of a data folder."""
     lock = home / "training" / "lock"
     lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Trainer(lock, threads, usable_memory_mb(memory_mb), module)
+    return Trainer(lock, threads, usable_memory_mb(memory_mb), module, options)
 
 
 def modules_missing(names: Sequence[str] = ("torch", "sentence_transformers")) -> list[str]:

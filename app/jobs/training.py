@@ -14,7 +14,7 @@ from app.jobs.attempts import end_item
 from app.jobs.context import JobContext
 from app.jobs.rows import make_job_id, no_such_job
 from app.jobs.service import MAX_PAGE, JobService
-from app.jobs.trainer import TRAINER, modules_missing, trainer_of
+from app.jobs.trainer import TRAINER, modules_missing, ray_options, trainer_of
 from app.jobs.training_folder import (
     RESULT,
     check_format,
@@ -106,7 +106,11 @@ async def train_encoder(context: JobContext, module: str = TRAINER) -> dict[str,
     if not (folder / REPORT).is_file():
         settings = context.resources.settings
         trainer = trainer_of(
-            settings.home, settings.threads_for_training, settings.training_memory_mb, module
+            settings.home,
+            settings.threads_for_training,
+            settings.training_memory_mb,
+            module,
+            ray_options(settings.ray_address, settings.ray_training_workers),
         )
         await trainer.run(folder, partial(_show, context))
     _write(folder / RESULT, await _put_to_use(context, folder, _read(folder / REPORT)))

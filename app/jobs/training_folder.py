@@ -84,10 +84,18 @@ def clear(folder: Path, keep_artifact: bool) -> None:
             _clear_stage(path)
 
 
-def remove_orphans(home: Path, known: Collection[str]) -> None:
-    """Remove the folders of trainings that nobody knows: their collection or their job is gone."""
-    for folder in (home / TRAININGS).glob("*"):
-        if _JOB_ID.fullmatch(folder.name) and folder.name not in known:
+def training_folders(home: Path) -> list[Path]:
+    """The folders of all trainings."""
+    return [folder for folder in (home / TRAININGS).glob("*") if _JOB_ID.fullmatch(folder.name)]
+
+
+def remove_orphans(found: Sequence[Path], known: Collection[str]) -> None:
+    """Remove those folders of trainings that nobody knows: their collection or their job is gone.
+
+    known: as told after the folders were found, because another worker may begin a training meanwhile.
+    """
+    for folder in found:
+        if folder.name not in known:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""The worker process: one for a home folder."""
+"""The worker process: one for a home folder, or, where the database is PostgreSQL, any number of them."""
 
 import asyncio
 import fcntl
@@ -8,34 +8,33 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
     contextmanager,
+    nullcontext,
     suppress,
 )
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from anyio import to_thread
 
 from app.db.engine import Database
+from app.db.leases import holder_name
 from app.db.migrations import apply_migrations
-from app.jobs.attempts import (
-    AttemptRef,
-    active_attempts,
-    forget_starts,
-    ids_worth_keeping,
-    known_job_ids,
-    replace_attempt,
-)
-from app.jobs.durable import DurableAttempts
+from app.jobs.attempts import AttemptRef, ids_worth_keeping, known_job_ids
+from app.jobs.claims import Claims
+from app.jobs.context import StepRunner
+from app.jobs.durable import DurableAttempts, DurableStore
 from app.jobs.kinds import FUNCTIONS
 from app.jobs.runner import JobRunner
 from app.jobs.training_folder import remove_orphans as remove_trainings
+from app.jobs.training_folder import training_folders
 from app.jobs.uploads import remove_orphans
 from app.settings import Settings
 from app.telemetry.tracing import open_tracing
@@ -50,9 +49,14 @@ logger = logging.getLogger("footnote.jobs")
 ResourcesOpener = Callable[[], AbstractAsyncContextManager["Resources"]]
 
 DISPATCH_S = 0.3
+# So many jobs run side by side: a snapshot need not wait for the end of a long ingest.
+CONCURRENT_JOBS = 4
+# On SQLite a worker goes on with what the one before it was doing.
+SOLE_EXECUTOR = "worker"
 # Queries come first wherever the scheduler has a choice.
 NICENESS = 10
 FAREWELL_S = 2.0
+RETRY_S = 1.0
 # What a training that failed or was cancelled has done; resumed later, it begins anew.
 KEPT_AFTER_FAILURE = timedelta(days=7)
 
@@ -92,41 +96,58 @@ class Worker:
         self._opening = asyncio.Lock()
         self._resources: Resources | None = None
         self._database = Database(settings.database, settings.busy_timeout_s)
-        self._started: set[AttemptRef] = set()
+        self._sole = settings.database.is_sqlite
+        self._claims = Claims(self._database, holder_name(), CONCURRENT_JOBS)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set; what is under way then goes on with the next worker."""
-        await self._remove_orphans()
+        """Work until `stop` is set; what is under way then goes on with another worker."""
+        await self._insist(self._prepare)
         tracing = open_tracing(os.environ, installed_version())
         runner = JobRunner(self._database, FUNCTIONS, self._open, tracing)
-        attempts = DurableAttempts(self._settings.home / "jobs.db", runner)
-        await attempts.open()
+        attempts = DurableAttempts(self._store(), partial(self._attempt, runner))
+        attempts.open()
+        keeping = asyncio.create_task(self._claims.keep())
         while not stop.is_set():
             await self._look(attempts)
             await _wait(stop, DISPATCH_S)
-        async with self._database.write() as connection:
-            await forget_starts(connection)
+        keeping.cancel()
+        with suppress(FootnoteError):  # then its leases end by themselves
+            await self._claims.stop(give_back=not self._sole)
         if tracing is not None:
             await to_thread.run_sync(tracing.close)
 
-    async def _look(self, attempts: DurableAttempts) -> None:
-        """Start what is new in the table."""
+    async def _prepare(self) -> None:
+        if self._sole:
+            await self._claims.forget_others()
+        await self._claims.forget_old()
+        await self._remove_orphans()
+
+    def _store(self) -> DurableStore:
+        if self._sole:
+            return DurableStore(f"sqlite:///{self._settings.home / 'jobs.db'}", SOLE_EXECUTOR)
+        return DurableStore(self._settings.database.url, self._claims.holder)
+
+    async def _attempt(self, runner: JobRunner, ref: AttemptRef, run_step: StepRunner) -> None:
         try:
-            async with self._database.read() as connection:
-                active = await active_attempts(connection)
-            for ref in active:
-                if ref not in self._started:
-                    await self._start(attempts, ref)
-            self._started &= set(active)
-        except FootnoteError as error:  # the disk or its lock; the next look may be luckier
+            await runner.run(ref, run_step)
+        finally:
+            await self._claims.end(ref)
+
+    async def _look(self, attempts: DurableAttempts) -> None:
+        """Start what nobody works on. Several workers take one job each at a look, so that all get some."""
+        try:
+            for _ in range(CONCURRENT_JOBS if self._sole else 1):
+                taken = await self._claims.take()
+                if taken is None:
+                    return
+                await self._start(attempts, taken)
+        except FootnoteError as error:  # the disk or its lock, or a server that is away
             logger.warning("cannot look for jobs: %s", error.message)
+            await asyncio.sleep(RETRY_S)
 
     async def _start(self, attempts: DurableAttempts, ref: AttemptRef) -> None:
-        if await attempts.start(ref):
-            self._started.add(ref)
-        else:
-            async with self._database.write() as connection:
-                await replace_attempt(connection, ref)
+        if not await attempts.start(ref):
+            await self._claims.end(ref)
 
     async def _open(self) -> "Resources":
         async with self._opening:
@@ -135,25 +156,36 @@ class Worker:
             return self._resources
 
     async def _remove_orphans(self) -> None:
+        trainings = await to_thread.run_sync(training_folders, self._settings.home)
         async with self._database.read() as connection:
             known = await known_job_ids(connection)
             standing = await ids_worth_keeping(connection, datetime.now(UTC) - KEPT_AFTER_FAILURE)
         await to_thread.run_sync(remove_orphans, self._settings.home, known)
-        await to_thread.run_sync(remove_trainings, self._settings.home, standing)
+        await to_thread.run_sync(remove_trainings, trainings, standing)
+
+    async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it until the database takes it."""
+        while True:
+            try:
+                return await work()
+            except FootnoteError as error:
+                logger.warning("the worker cannot begin yet: %s", error.message)
+                await asyncio.sleep(RETRY_S)
 
 
 def run_worker(settings: Settings, opener: ResourcesOpener | None = None, child: bool = False) -> NoReturn:
     """Work until SIGTERM or SIGINT comes, or, as a child, until standard input ends; then end the process.
 
-    A child waits while another worker works; otherwise that raises Conflict. The process ends without
-    unwinding: what is under way may be killed at any instant, and a thread that hangs in a broken file must
-    not keep it alive.
+    On SQLite a child waits while another worker works; otherwise that raises Conflict. The process ends
+    without unwinding: what is under way may be killed at any instant, and a thread that hangs in a broken
+    file must not keep it alive.
     """
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     apply_migrations(settings.database, settings.busy_timeout_s)
     if child:
         threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
-    with WorkerLock(settings.home).held(wait=child):
+    sole = settings.database.is_sqlite
+    with WorkerLock(settings.home).held(wait=child) if sole else nullcontext():
         os.nice(NICENESS)
         asyncio.run(_work(settings, opener))
     raise AssertionError  # _work has ended the process
@@ -194,13 +226,15 @@ def _end_with(parent: IO[bytes]) -> None:
 async def _open_for_writing(settings: Settings) -> AsyncIterator["Resources"]:
     """Open the service without a decoder: nothing is answered here."""
     # Imported at the first job: a worker that waits takes half the memory.
-    from app.encoders import load_encoder  # noqa: PLC0415
+    from app.encoders import RayUse, load_encoder  # noqa: PLC0415
     from app.resources import Models, open_resources  # noqa: PLC0415
     from generation.answering import Answerer  # noqa: PLC0415
 
     loaded = await to_thread.run_sync(load_encoder, settings.encoder)
     models = Models(loaded.encoder, loaded.tokenizer, Answerer(None, refuse_below=0.0))
     async with open_resources(settings, models) as resources:
+        if settings.ray_address is not None:
+            resources.encoders.ray = RayUse(settings.ray_address)
         yield resources
 
 

@@ -1,20 +1,22 @@
 """A worker whose encoder takes no time, as a process. It dies of the word poison, and of calling anybody. Its
 trainings are those of the stub:
 
-python -m tests.app.jobs.hashing_worker HOME
+python -m tests.app.jobs.hashing_worker HOME [--child] [--database URL] [--lease SECONDS]
 """
 
 import logging
 import os
 import signal
 import sys
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from app.db.leases import LEASE_S
 from app.encoders import LoadedEncoder
-from app.jobs import trainer, worker
+from app.jobs import claims, trainer, worker
 from app.jobs.kinds import FUNCTIONS
 from app.jobs.training import TRAIN, train_encoder
 from app.jobs.worker import run_worker
@@ -43,14 +45,21 @@ def die_of_a_call(event: str, arguments: tuple[Any, ...]) -> None:
 if __name__ == "__main__":
     sys.addaudithook(die_of_a_call)
     logging.basicConfig(level=logging.WARNING)
-    home = Path(sys.argv[1])
-    tokenizer = write_word_tokenizer(home.parent)
+    parser = ArgumentParser()
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--child", action="store_true")
+    parser.add_argument("--database")
+    parser.add_argument("--lease", type=float, default=LEASE_S)
+    arguments = parser.parse_args()
+    tokenizer = write_word_tokenizer(arguments.home.parent)
     trainer.NICENESS = worker.NICENESS = 0  # tests wait for it
+    for name, seconds in (("LEASE_S", arguments.lease), ("RENEW_S", arguments.lease / 5)):
+        setattr(claims, name, seconds)
     FUNCTIONS[TRAIN] = partial(train_encoder, module="tests.app.jobs.stub_trainer")
 
     def load(folder: Path) -> LoadedEncoder:
         return LoadedEncoder(HashingEncoder(f"{folder.name}@1", dimension=48), tokenizer)
 
     models = Models(MortalEncoder(), tokenizer, Answerer(None, refuse_below=0.0), load)
-    settings = Settings(home=home, threads=1, busy_timeout_s=10)
-    run_worker(settings, partial(open_resources, settings, models), child="--child" in sys.argv)
+    settings = Settings(home=arguments.home, threads=1, busy_timeout_s=10, database_url=arguments.database)
+    run_worker(settings, partial(open_resources, settings, models), child=arguments.child)

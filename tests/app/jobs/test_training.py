@@ -14,7 +14,7 @@ import pytest
 from app.encoders import LoadedEncoder
 from app.jobs.context import JobContext
 from app.jobs.training import submit_training, train_encoder, training_report
-from app.jobs.training_folder import clear, publish, remove_orphans
+from app.jobs.training_folder import clear, publish, remove_orphans, training_folders
 from app.jobs.types import JobInfo, JobState
 from app.jobs.uploads import Upload
 from app.resources import Models, Resources
@@ -388,7 +388,7 @@ def test_folders_of_trainings_that_nobody_knows_are_removed(tmp_path: Path) -> N
     known, unknown = "0" * 20, "1" * 20
     for name in (known, unknown, "decoder"):
         (tmp_path / "training" / name).mkdir(parents=True)
-    remove_orphans(tmp_path, {known})
+    remove_orphans(training_folders(tmp_path), {known})
     assert {path.name for path in (tmp_path / "training").iterdir()} == {known, "decoder"}
 
 
