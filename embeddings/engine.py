@@ -22,7 +22,7 @@ __all__ = ["Embedded", "EncoderEngine", "Lane", "TokenEncoder"]
 
 # A fifth of a second of text: a small request beside a large one waits that long for its turn. In windows
 # of 256 short texts of about 20 tokens, padding adds 4 % to a batch; in windows of 32, 22 %.
-_BULK_WINDOW = Window(texts=256, turn_texts=16, chars=32_000)
+BULK_WINDOW = Window(texts=256, turn_texts=16, chars=32_000)
 _QUERY_WINDOW = Window(texts=32, turn_texts=8, chars=8_000)
 
 
@@ -61,7 +61,7 @@ class EncoderEngine:
                 workers,
                 max_waiting_texts,
                 BATCH_TOKENS,
-                _BULK_WINDOW,
+                BULK_WINDOW,
                 prepare_thread=give_way,
                 yields_to=lambda: query.has_work,
             ),

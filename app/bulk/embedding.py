@@ -3,10 +3,10 @@
 import errno
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Literal, NoReturn
+from typing import IO, TYPE_CHECKING, Literal, NoReturn
 
 import msgspec
 import numpy as np
@@ -21,10 +21,14 @@ from embeddings.errors import InvalidInput, StorageFull, TextTooLong
 from embeddings.tokens import Keep
 from embeddings.vectors import check_dimensions, unit_rows
 
+if TYPE_CHECKING:
+    from embeddings.distributed.encoding import RayEngine
+
 # While one window is written the next is in the queue, so that the encoder never waits.
 WINDOWS_AHEAD = 2
 
 Progress = Callable[["BulkReport", Source], None]
+Waiting = tuple[int, Window, Future[Embedded]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +75,16 @@ def embed_file(
     source: Path,
     target: Path,
     encoder: TextEncoder,
-    engine: EncoderEngine,
+    engine: "EncoderEngine | RayEngine",
     options: BulkOptions,
     restart: bool = False,
     progress: Progress = lambda _report, _source: None,
 ) -> BulkReport:
     """Embed every text of `source` into `target`.
 
-    source: a file, or `-` for JSON lines on standard input, which cannot be gone on with; restart: throw away
-    what an unfinished call left; progress: gets the report so far, and the source with the bytes read of it.
+    source: a file, or `-` for JSON lines on standard input, which cannot be gone on with; engine: this
+    process's, or that of a cluster; a job may be gone on with by the other one; restart: throw away what an
+    unfinished call left; progress: gets the report so far, and the source with the bytes read of it.
     Raises InvalidInput for a line without a text or a text that may not be cut, with the line's number,
     NotFound for the file, Conflict when what is left is of another file, model or option, and StorageFull.
     """
@@ -112,12 +117,18 @@ class _Job:
     """One call of embed_file."""
 
     def __init__(
-        self, source: Source, target: Path, encoder: TextEncoder, engine: EncoderEngine, options: BulkOptions
+        self,
+        source: Source,
+        target: Path,
+        encoder: TextEncoder,
+        engine: "EncoderEngine | RayEngine",
+        options: BulkOptions,
     ) -> None:
         self._source = source
         self._encoder = encoder
         self._engine = engine
         self._options = options
+        self._ahead = WINDOWS_AHEAD if isinstance(engine, EncoderEngine) else engine.windows_ahead
         self._dimension = options.dimensions or encoder.dimension
         self._schema = vector_schema(self._dimension, options.half)
         self._output = PartialOutput(target, self._schema)
@@ -145,7 +156,7 @@ class _Job:
 
     def _embed(self, windows: Iterator[Window], progress: Progress) -> int:
         """Make the parts that are not there yet. Returns how many there are in all."""
-        waiting: deque[tuple[int, Window, Future[Embedded]]] = deque()
+        waiting: deque[Waiting] = deque()
         parts = 0
         try:
             for number, window in enumerate(windows):
@@ -154,16 +165,27 @@ class _Job:
                     self._report.resumed += len(window.rows)
                 else:
                     waiting.append((number, window, self._submit(window)))
-                if len(waiting) >= WINDOWS_AHEAD:
-                    self._keep(*waiting.popleft())
+                if len(waiting) >= self._ahead:
+                    self._keep(*self._take(waiting))
                 progress(self._report, self._source)
             while waiting:
-                self._keep(*waiting.popleft())
+                self._keep(*self._take(waiting))
                 progress(self._report, self._source)
         finally:
             for _, _, future in waiting:
                 future.cancel()
         return parts
+
+    def _take(self, waiting: deque[Waiting]) -> Waiting:
+        """The next window to keep: the first one, and of a cluster one that is done.
+
+        A window that is done over again, because a machine was lost, so holds up no other.
+        """
+        if self._ahead > WINDOWS_AHEAD:
+            wait([future for _, _, future in waiting], return_when=FIRST_COMPLETED)
+            while not waiting[0][2].done():
+                waiting.rotate(-1)
+        return waiting.popleft()
 
     def _windows(self, stream: IO[bytes]) -> Iterator[Window]:
         rows = read_rows(stream, self._source.name, self._options.fields)

@@ -28,6 +28,7 @@ from training.siamese.swaps import (
     precision_here,
     takes_packed,
 )
+from training.siamese.team import Alone, Team
 
 __all__ = ["Features", "encode_fast", "fast_training", "pack", "takes_packed"]
 
@@ -35,6 +36,8 @@ CHUNK_TOKENS = 2048
 # Tokens whose activations are kept for the way back; chunks
 # beyond are computed again, so that memory does not grow with the batch.
 LIVE_TOKENS = 12288
+
+ALONE = Alone()
 
 Tokens = Sequence[int] | NDArray[np.int32]
 
@@ -53,6 +56,7 @@ def fast_training(
     precision: str = "bf16",
     check: Callable[[], None] = lambda: None,
     live_tokens: int = LIVE_TOKENS,
+    team: Team = ALONE,
 ) -> Iterator[None]:
     """Let the model take packed features, and restore it at the end.
 
@@ -60,9 +64,9 @@ def fast_training(
     exact) where the processor has it, or "fp32". check: called between chunks, forward and backward; what
     it raises ends the batch.
     live_tokens: beyond so many in a batch, chunks are computed once more on the way back (gradient
-    checkpointing, Chen et al. 2016); 0: all chunks.
+    checkpointing, Chen et al. 2016); 0: all chunks. team: that shares the texts of each batch.
     """
-    runner = _Runner(model, check, live_tokens)
+    runner = _Runner(model, check, live_tokens, team)
     with (
         packed_attention_in(model),
         byte_dropout_in(model[0]),
@@ -93,13 +97,16 @@ def encode_fast(
 class _Runner:
     """Runs packed features through a model chunk by chunk, shortest texts first."""
 
-    def __init__(self, model: SentenceTransformer, check: Callable[[], None], live_tokens: int) -> None:
+    def __init__(
+        self, model: SentenceTransformer, check: Callable[[], None], live_tokens: int, team: Team
+    ) -> None:
         self._forward = type(model).forward.__get__(model)
         self._packs = takes_packed(model)
         self._pad_token = model.tokenizer.pad_token_id or 0
         self._offset = first_position(model)
         self._check = check
         self._live_tokens = live_tokens
+        self._team = team
         self._live = 0
 
     def forward(self, features: Features, **options: Any) -> Features:
@@ -114,9 +121,11 @@ class _Runner:
         order = np.argsort(lengths, kind="stable")
         prompt = {"prompt_length": features["prompt_length"]} if "prompt_length" in features else {}
         vectors = [
-            self._chunk([ids[row] for row in rows], prompt, options) for rows in _chunks(order, lengths)
+            self._chunk([ids[row] for row in rows], prompt, options)
+            for rows in _chunks(self._team.own(order), lengths)
         ]
-        features["sentence_embedding"] = torch.cat(vectors)[torch.from_numpy(np.argsort(order))]
+        gathered, places = self._team.gather(torch.cat(vectors) if vectors else None, order)
+        features["sentence_embedding"] = gathered[torch.from_numpy(np.argsort(places))]
         return features
 
     def _chunk(self, rows: Sequence[Tensor], prompt: Features, options: Any) -> Tensor:

@@ -12,16 +12,18 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import msgspec
 import torch
 from sentence_transformers import SentenceTransformer
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from embeddings.errors import InvalidInput
 from training.siamese.batches import Batch, Batches, Tokeniser, collate
 from training.siamese.checkpoints import CheckpointFile, LossCurve, Progress, identity_of
-from training.siamese.cpu_training import LIVE_TOKENS, fast_training, takes_packed
+from training.siamese.cpu_training import ALONE, LIVE_TOKENS, fast_training, takes_packed
 from training.siamese.examples import Example, described, examples_for
 from training.siamese.objectives import Choice, choose_objective, make_loss
 from training.siamese.pace import Pace
@@ -30,6 +32,7 @@ from training.siamese.progress import RunCancelled
 from training.siamese.rates import layer_groups, rate_factor
 from training.siamese.swaps import precision_here
 from training.siamese.teachers import guide_of, with_margins
+from training.siamese.team import Team
 from training.siamese.trained_weights import TrainedWeights
 from training.siamese.types import TrainingData
 from training.siamese.watch import FitReport, Watch
@@ -45,10 +48,12 @@ def fit(
     objective: Objective,
     optimisation: Optimisation,
     watch: Watch,
+    team: Team = ALONE,
 ) -> FitReport:
     """Train the model in place, or go on with it where the checkpoint in the watch's folder stands.
 
-    A run that is done is not done again: the model gets its weights. With a validation the model ends with
+    team: of processes that were all given the same. A run that is done is not done again: the model gets its
+    weights. With a validation the model ends with
     the weights of the best evaluation, the starting ones among them. Raises InvalidInput when the objective
     does not fit the data, when the folder's checkpoint is of another run, and when the loss is no longer a
     number; RunCancelled with a checkpoint written.
@@ -60,7 +65,7 @@ def fit(
     examples = examples_for(choice.name, data, optimisation.seed)
     if choice.name == "MarginMSE":
         examples = with_margins(model, examples, chosen, optimisation.max_tokens)
-    trainer = _Trainer(model, examples, chosen, optimisation, watch)
+    trainer = _Trainer(model, examples, chosen, optimisation, watch, team)
     trainer.run()
     return trainer.report(choice)
 
@@ -73,8 +78,9 @@ class _Trainer:
         objective: Objective,
         settings: Optimisation,
         watch: Watch,
+        team: Team,
     ) -> None:
-        self._model, self._settings, self._watch = model, settings, watch
+        self._model, self._settings, self._watch, self._team = model, settings, watch, team
         self._name = objective.name
         self._examples = examples
         self._tokeniser = Tokeniser(model, settings.max_tokens)
@@ -126,7 +132,7 @@ class _Trainer:
         precision = self._settings.precision
         live_tokens = 0 if self._settings.gradient_checkpointing else LIVE_TOKENS
         with ExitStack() as stack:
-            stack.enter_context(fast_training(self._model, precision, self._check, live_tokens))
+            stack.enter_context(fast_training(self._model, precision, self._check, live_tokens, self._team))
             if self._guide is not None:
                 stack.enter_context(fast_training(self._guide, precision, self._check))
             try:
@@ -141,19 +147,20 @@ class _Trainer:
         if saved is None:
             self._progress.logged_before = self._curve.last_step
             # Says from where on losses are this run's, should it be killed before its first real checkpoint.
-            self._file.save(self._progress, {}, None)
+            self._write({}, None)
             return
         self._progress = Progress(**saved["progress"])
         self._weights.put(saved["weights"])
         if saved["optimizer"] is not None:
             self._optimizer.load_state_dict(saved["optimizer"])
-        self._curve.cut(self._progress.logged_before + self._progress.step)
+        if self._writes:
+            self._curve.cut(self._progress.logged_before + self._progress.step)
 
     def _train(self) -> None:
         progress, began = self._progress, time.monotonic() - self._progress.seconds
         self._saved_at = time.monotonic()
         while not progress.ended:
-            late = self._watch.seconds_left() <= 0
+            late = bool(self._team.agree(self._watch.seconds_left() <= 0))
             if self._is_due(late):
                 self._evaluate()
             self._log()
@@ -169,8 +176,9 @@ class _Trainer:
     def _shorten(self) -> None:
         """Plan for the time that is left, once the pace is known; after a kill for what is left then."""
         ahead = self._pace.steps_ahead(self._progress.seconds, self._watch.seconds_left())
-        if ahead is not None:
-            self._progress.fitting = self._progress.step + ahead
+        agreed = int(self._team.agree(ahead or 0))
+        if agreed:
+            self._progress.fitting = self._progress.step + agreed
 
     def _why_ended(self, late: bool) -> str | None:
         if self._progress.step >= self._total:
@@ -183,7 +191,8 @@ class _Trainer:
         """The line of the last step, once."""
         progress = self._progress
         metric = next((metric for step, metric in progress.metrics[-1:] if step == progress.step), None)
-        self._curve.add(progress.logged_before + progress.step, progress.last_loss, metric)
+        if self._writes:
+            self._curve.add(progress.logged_before + progress.step, progress.last_loss, metric)
 
     def _step(self) -> None:
         """One optimiser step. Nothing counts as done before the weights have changed."""
@@ -213,6 +222,7 @@ class _Trainer:
                 expected="a rate at which the loss stays a number",
                 next_step="train with a lower learning rate",
             )
+        self._team.sum_gradients(self._weights.live.values())
         clip_grad_norm_(self._weights.live.values(), self._settings.clip_norm)
         factor = rate_factor(self._progress.step, self._total, self._settings.warmup_share)
         for group in self._optimizer.param_groups:
@@ -239,30 +249,45 @@ class _Trainer:
         progress, validate = self._progress, self._watch.validate
         assert validate is not None  # noqa: S101
         kept = self._weights.averaged(self._settings.averaged)
-        with self._weights.replaced(kept):
-            metric = float(validate(self._model.eval()))
+        metric = 0.0
+        if self._writes:
+            with self._weights.replaced(kept):
+                metric = float(validate(self._model.eval()))
+        metric = self._team.agree(metric)
         progress.metrics.append((progress.step, metric))
         if progress.best_metric is not None and metric <= progress.best_metric:
             progress.stale += 1
             return
         progress.best_metric, progress.best_step, progress.stale = metric, progress.step, 0
-        if progress.step:
+        if progress.step and self._writes:
             self._file.save_best(progress.step, kept)
             self._save()
 
     def _finish(self) -> None:
+        """Give the model its weights, in the process that has them on its disk."""
         progress = self._progress
+        if not self._writes:
+            return
         if progress.best_metric is None:
             self._weights.put(self._weights.averaged(self._settings.averaged))
         else:
             best = self._file.load_best(progress.best_step) if progress.best_step else self._weights.start
             self._weights.put(best)
-        self._file.save(progress, self._weights.detached(), None)
+        self._write(self._weights.detached(), None)
         self._model.eval()
 
     def _save(self) -> None:
-        self._file.save(self._progress, self._weights.detached(), self._optimizer.state_dict())
+        self._write(self._weights.detached(), self._optimizer.state_dict())
         self._saved_at = time.monotonic()
+
+    def _write(self, weights: dict[str, Tensor], optimizer: dict[str, Any] | None) -> None:
+        if self._writes:
+            self._file.save(self._progress, weights, optimizer)
+
+    @property
+    def _writes(self) -> bool:
+        """Whether this is the process that reads the clock, writes files and validates."""
+        return self._team.rank == 0
 
     def _check(self) -> None:
         if self._watch.cancelled():

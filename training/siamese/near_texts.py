@@ -7,7 +7,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from training.siamese.types import EncodeTexts
+from training.siamese.types import EncodeTexts, encoded_parts
 
 _BLOCK = 1_024
 _ENCODED_AT_ONCE = 256
@@ -23,7 +23,8 @@ def encode_once(
     """(len(texts), d) unit; equal texts are encoded once; few in a call, so that `encode` can stop."""
     unique = sorted(set(texts), key=lambda text: (len(text), text))
     calls = range(0, len(unique), _ENCODED_AT_ONCE)
-    vectors = np.concatenate([encode(unique[call : call + _ENCODED_AT_ONCE], role) for call in calls])
+    parts = (unique[call : call + _ENCODED_AT_ONCE] for call in calls)
+    vectors = np.concatenate(list(encoded_parts(parts, role, encode)))
     places = {text: place for place, text in enumerate(unique)}
     return vectors[[places[text] for text in texts]]
 

@@ -1,6 +1,6 @@
 """Which passages lie nearest to queries: exact, in bounded memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import faiss
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.siamese.progress import Show
-from training.siamese.types import EncodeTexts
+from training.siamese.types import EncodeTexts, encoded_parts
 
 ENCODED_AT_ONCE = 256  # texts: about three seconds on two busy cores, so that cancelling is noticed soon
 SEARCHED_AT_ONCE = 1_024  # queries
@@ -22,14 +22,18 @@ def encode_all(
 ) -> Vectors:
     """(len(texts), d) unit vectors, halves to save memory. Texts of like length are encoded together."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    starts = range(0, len(order), ENCODED_AT_ONCE)
+
+    def parts() -> Iterator[list[str]]:
+        for start in starts:
+            show(f"{role} vectors", start, len(texts))
+            yield [texts[i] for i in order[start : start + ENCODED_AT_ONCE]]
+
     found: Vectors | None = None
-    for start in range(0, len(order), ENCODED_AT_ONCE):
-        show(f"{role} vectors", start, len(texts))
-        places = order[start : start + ENCODED_AT_ONCE]
-        vectors = encode([texts[i] for i in places], role)
+    for start, vectors in zip(starts, encoded_parts(parts(), role, encode), strict=True):
         if found is None:
             found = np.empty((len(texts), vectors.shape[1]), np.float16)
-        found[places] = vectors
+        found[order[start : start + ENCODED_AT_ONCE]] = vectors
     show(f"{role} vectors", len(texts), len(texts))
     return np.empty((0, 0), np.float16) if found is None else found
 

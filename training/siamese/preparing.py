@@ -11,6 +11,7 @@ import msgspec
 from embeddings.errors import InvalidInput
 from training.siamese.cleaning import Removal, clean
 from training.siamese.components import queries_in
+from training.siamese.drafting import DraftPassages, draft_here
 from training.siamese.folder import CORPUS, DATA, FEEDBACK
 from training.siamese.keeping import kept
 from training.siamese.plan import Synthetic, TrainingPlan
@@ -46,17 +47,21 @@ class Prepared:
     folds: tuple[Split, ...] = ()
 
 
-def prepare(folder: Path, plan: TrainingPlan, encode: EncodeTexts, show: Show) -> Prepared:
+def prepare(
+    folder: Path, plan: TrainingPlan, encode: EncodeTexts, show: Show, draft: DraftPassages = draft_here
+) -> Prepared:
     """The data of a run; made at the first call and read from the folder at the next.
 
-    Raises InvalidInput when there is nothing to learn from.
+    draft: writes queries' drafts, here or elsewhere. Raises InvalidInput when there is nothing to learn from.
     """
-    return kept(folder / PREPARED, lambda: _prepare(folder, plan, encode, show))
+    return kept(folder / PREPARED, lambda: _prepare(folder, plan, encode, show, draft))
 
 
-def _prepare(folder: Path, plan: TrainingPlan, encode: EncodeTexts, show: Show) -> Prepared:
+def _prepare(
+    folder: Path, plan: TrainingPlan, encode: EncodeTexts, show: Show, draft: DraftPassages
+) -> Prepared:
     data, headings = _read(folder, plan)
-    written, writing = _write(data, headings, plan, encode, show)
+    written, writing = _write(data, headings, plan, encode, show, draft)
     show("examples cleaned", 0, len(data) + len(written.pairs))
     given, cleaning = clean(data, plan.cleaning, encode)
     synthetic, cleaning_written = clean(written, plan.cleaning, encode)
@@ -89,12 +94,17 @@ def _read(folder: Path, plan: TrainingPlan) -> tuple[TrainingData, dict[str, str
 
 
 def _write(
-    data: TrainingData, headings: dict[str, str], plan: TrainingPlan, encode: EncodeTexts, show: Show
+    data: TrainingData,
+    headings: dict[str, str],
+    plan: TrainingPlan,
+    encode: EncodeTexts,
+    show: Show,
+    draft: DraftPassages,
 ) -> tuple[TrainingData, Any]:
     wanted = _synthetic(data, plan)
     if not wanted.passages or not data.corpus:
         return TrainingData(corpus=data.corpus), None
-    pairs, report = write_queries(data.corpus, headings, wanted, encode, show)
+    pairs, report = write_queries(data.corpus, headings, wanted, encode, show, draft)
     return TrainingData(pairs=tuple(pairs), corpus=data.corpus), report
 
 

@@ -2,37 +2,21 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice, zip_longest
-from pathlib import Path
 from typing import Any
 
-from generation.artifact import BUNDLED_DECODER
-from generation.decoder import Decoder
 from training.siamese.claims import count_words
-from training.siamese.drafts import (
-    Draft,
-    Passage,
-    QuestionWriter,
-    Source,
-    from_heading,
-    from_sentences,
-    read_passage,
-)
+from training.siamese.drafting import SEED, DraftPassages, Written, draft_here
+from training.siamese.drafts import Draft, Passage, read_passage
 from training.siamese.plan import Synthetic
 from training.siamese.progress import Show
-from training.siamese.query_checks import find_fault
 from training.siamese.round_trip import found_again
 from training.siamese.term_weights import TermWeights
 from training.siamese.types import Corpus, EncodeTexts, Origin, Pair, document_of
 
 MIN_PASSAGE_WORDS = 15  # a shorter one has nothing to ask for beyond its words
-SPARE = 2  # drafts of a passage beyond what is wanted, for those that are not found again
-MAX_ASKED_PASSAGES = 1_000  # by the decoder: a third of a second each on one core
-SEED = 7
-
-Writer = Callable[[Passage], Iterator[Draft]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +31,25 @@ class WritingReport:
 
 
 def write_queries(
-    corpus: Corpus, headings: Mapping[str, str], settings: Synthetic, encode: EncodeTexts, show: Show
+    corpus: Corpus,
+    headings: Mapping[str, str],
+    settings: Synthetic,
+    encode: EncodeTexts,
+    show: Show,
+    draft: DraftPassages = draft_here,
 ) -> tuple[list[Pair], dict[str, Any]]:
     """Pairs of written queries and passages of the corpus, and a report (WritingReport as a dict).
 
     headings: of the passages that have one, by id. The passages are drawn evenly over documents. Each gets at
     most `per_passage` queries, from the sources in turn; fewer when its queries are faulty, alike, or do not
     find it again. The same corpus and settings give the same pairs.
-    Raises ModelDamaged for a broken decoder, whatever `show` raises.
+    draft: writes the drafts, here or elsewhere. Raises ModelDamaged for a broken decoder, whatever `show`
+    raises.
     """
-    desk = _Desk(corpus, settings)
+    desk = _Desk(settings)
     drawn = list(islice(_draw(corpus, headings), settings.passages))
-    drafts: list[Draft] = []
-    for done, passage in enumerate(drawn):
-        show("passages with queries", done, len(drawn))
-        drafts += desk.write(passage, done)
+    weights = TermWeights(corpus.values())
+    drafts = [each for written in draft(settings, weights, drawn, show) for each in desk.take(written)]
     kept = desk.choose(drafts, corpus, encode, show) if drafts else []
     pairs = [_pair(draft) for draft in kept]
     return pairs, asdict(desk.report(len(drawn), kept))
@@ -85,51 +73,19 @@ def _draw(corpus: Corpus, headings: Mapping[str, str]) -> Iterator[Passage]:
 
 
 class _Desk:
-    """Writes drafts, strikes out the faulty ones, and keeps count."""
+    """Chooses among drafts, and keeps count."""
 
-    def __init__(self, corpus: Corpus, settings: Synthetic) -> None:
+    def __init__(self, settings: Synthetic) -> None:
         self._settings = settings
-        self._weights = TermWeights(corpus.values())
-        self._rng = random.Random(SEED)
-        self._asked = 0
-        writers: dict[Source, Writer] = {
-            "decoder": self._ask,
-            "headings": lambda passage: from_heading(passage, self._rng),
-            "sentences": lambda passage: from_sentences(passage, self._weights, self._rng),
-        }
-        self._writers = [(source, writers[source]) for source in dict.fromkeys(settings.sources)]
-        self._questions = QuestionWriter(self._decoder()) if "decoder" in settings.sources else None
         self._written: Counter[str] = Counter()
         self._removed: dict[str, list[str]] = defaultdict(list)
 
-    def _decoder(self) -> Decoder:
-        return Decoder.load(Path(self._settings.decoder or BUNDLED_DECODER), threads=1)
-
-    def _ask(self, passage: Passage) -> Iterator[Draft]:
-        if self._questions is not None and self._asked < MAX_ASKED_PASSAGES:
-            self._asked += 1
-            yield from self._questions.draft(passage, self._settings.per_passage + 1, self._rng)
-
-    def write(self, passage: Passage, number: int) -> Iterator[Draft]:
-        """Faultless drafts, from the sources in turn, beginning with another source for each passage.
-
-        The decoder, which costs most, is left out where it would only write spare ones.
-        """
-        first = number % max(len(self._writers), 1)
-        turns = [*self._writers[first:], *self._writers[:first]]
-        wanted = self._settings.per_passage
-        writers = [
-            writer for turn, (source, writer) in enumerate(turns) if turn < wanted or source != "decoder"
-        ]
-        drafts = chain.from_iterable(zip_longest(*(writer(passage) for writer in writers)))
-        return islice(filter(self._passes, filter(None, drafts)), self._settings.per_passage + SPARE)
-
-    def _passes(self, draft: Draft) -> bool:
-        self._written[draft.source] += 1
-        fault = find_fault(draft, self._weights)
-        if fault:
-            self._removed[f"{draft.source}: {fault}"].append(draft.query)
-        return fault is None
+    def take(self, written: Written) -> list[Draft]:
+        """The drafts of a passage."""
+        self._written += written.counts
+        for reason, query in written.faulty:
+            self._removed[reason].append(query)
+        return written.drafts
 
     def choose(self, drafts: Sequence[Draft], corpus: Corpus, encode: EncodeTexts, show: Show) -> list[Draft]:
         """Those that find their passage and say something new, as many as wanted of each passage."""

@@ -1,6 +1,6 @@
 """One retraining of the encoder, from its folder's plan to an artifact and a verdict.
 
-    python -m training.siamese.run FOLDER
+    python -m training.siamese.run FOLDER [--ray ADDRESS [--ray-workers N]]
 
 What each stage makes stays in the folder, so that the same command goes on after a kill. Exit status: 0 when
 the report is written, also when it says not to promote; 130 after SIGTERM or Ctrl-C; 1 for a failure, which
@@ -32,6 +32,7 @@ from retrieval.benchmark import RetrievalTask
 from training.minilm import minilm_directory
 from training.siamese.adapters import add_adapter, merge_adapter
 from training.siamese.card import write_card
+from training.siamese.drafting import draft_here
 from training.siamese.encoding import encode_with
 from training.siamese.export import export_encoder
 from training.siamese.fitting import Watch, fit
@@ -41,11 +42,13 @@ from training.siamese.judgement import MAX_PASSAGES, Trial, judge, thin
 from training.siamese.keeping import kept, write_json
 from training.siamese.layer_mixing import mix_layers, open_encoder
 from training.siamese.negatives import MiningReport, mine_negatives
-from training.siamese.plan import TrainingPlan, read_plan
+from training.siamese.on_ray import OnRay, RayEncode
+from training.siamese.plan import Optimisation, TrainingPlan, read_plan
 from training.siamese.preparing import Prepared, prepare
 from training.siamese.pretraining import pretrain
 from training.siamese.progress import ProgressFile, RunCancelled
 from training.siamese.splitting import Split, held_out_task, part_of
+from training.siamese.together import train_together
 from training.siamese.types import EncodeTexts, Pair, Shape, TrainingData
 from training.siamese.validation import make_validator
 
@@ -66,7 +69,8 @@ class SiameseRun:
     old: the encoder in service; cancelled: whether to stop; RunCancelled then comes from where the run is.
     Of a part of a cross-validation: part: its name, followed_in: the folder of the whole run, which tells of
     progress; trainings: that share the time that is left, this one and those behind it; mined: the pairs with
-    their negatives, by query and positive.
+    their negatives, by query and positive. ray: the cluster that prepares, and that trains where it has
+    several workers for it.
     """
 
     folder: Path
@@ -78,11 +82,14 @@ class SiameseRun:
     followed_in: Path | None = None
     trainings: int = 1
     mined: _Mined | None = None
+    ray: OnRay | None = None
 
     def go(self) -> dict[str, Any]:
         """Do what is left to do. Returns the report, which then also stands in the folder."""
         load_general(self.plan.general)  # what is missing or broken fails now and not at the end
-        prepared = prepare(self.folder, self.plan, self.old.encode, self._progress("prepare").show)
+        draft = draft_here if self.ray is None else self.ray.draft
+        show = self._progress("prepare").show
+        prepared = prepare(self.folder, self.plan, self._encode_in_service, show, draft)
         # Before the long part: it may find that there is too little to be judged on.
         task = held_out_task(prepared.held_out, prepared.train)
         report: dict[str, Any] = {"plan": msgspec.to_builtins(self.plan), "data": prepared.report}
@@ -158,7 +165,21 @@ class SiameseRun:
         rounds = self.plan.negatives.rounds - number + 1
         watch = replace(self._watch("train", f"round-{number}", rounds), validate=validate)
         data = replace(prepared.train, pairs=pairs)
+        self._fit_together(model, data, share, watch)
         return {"mining": mining, **asdict(fit(model, data, self.plan.objective, share, watch))}
+
+    def _fit_together(
+        self, model: SentenceTransformer, data: TrainingData, settings: Optimisation, watch: Watch
+    ) -> None:
+        """Have the cluster's workers do what `fit` is about to do, where there are several."""
+        if self.ray is None:
+            return
+        self.ray.encode.let_go()
+        if self.ray.workers > 1:
+            # Cancelling ends this process, and Ray ends the workers with it.
+            told = ProgressFile((self.followed_in or self.folder).resolve(), f"train{self.part}")
+            address, workers = self.ray.address, self.ray.workers
+            train_together(address, workers, model, data, self.plan.objective, settings, watch, told)
 
     def _mined(
         self, model: SentenceTransformer, number: int, data: TrainingData
@@ -174,7 +195,7 @@ class SiameseRun:
         """For all parts at once, where they start from the encoder in service."""
         if not self._starts_in_service or data.shape not in (Shape.PAIRS, Shape.TRIPLETS):
             return None
-        pairs, _ = self._mine(1, self.old.encode, data)
+        pairs, _ = self._mine(1, self._encode_in_service, data)
         return {(pair.query, pair.positive): pair for pair in pairs}
 
     def _mine(
@@ -191,7 +212,11 @@ class SiameseRun:
 
     def _encode(self, model: SentenceTransformer, number: int) -> EncodeTexts:
         """The encoder in service where it is the model still: its int8 graph is three times as fast."""
-        return self.old.encode if number == 1 and self._starts_in_service else encode_with(model)
+        return self._encode_in_service if number == 1 and self._starts_in_service else encode_with(model)
+
+    @property
+    def _encode_in_service(self) -> EncodeTexts:
+        return self.old.encode if self.ray is None else self.ray.encode
 
     @property
     def _starts_in_service(self) -> bool:
@@ -246,7 +271,10 @@ def _save(model: SentenceTransformer, folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.siamese.run", description=__doc__)
     parser.add_argument("folder", type=Path, help="the run's folder, with plan.json in it")
-    folder: Path = parser.parse_args(arguments).folder
+    parser.add_argument("--ray", metavar="ADDRESS", help="prepare the data on this Ray cluster: HOST:PORT")
+    parser.add_argument("--ray-workers", metavar="N", type=int, default=1, help="that train together there")
+    given = parser.parse_args(arguments)
+    folder: Path = given.folder
     (folder / FAILURE).unlink(missing_ok=True)
     stopped = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -255,8 +283,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plan = read_plan(folder)
         torch.set_num_threads(plan.threads or os.cpu_count() or 1)
         torch.manual_seed(plan.optimisation.seed)
-        old = Encoder.load(Path(plan.in_service or BUNDLED_ENCODER), torch.get_num_threads())
-        SiameseRun(folder, plan, old, stopped.is_set).go()
+        in_service = Path(plan.in_service or BUNDLED_ENCODER)
+        old = Encoder.load(in_service, torch.get_num_threads())
+        ray = given.ray and OnRay(given.ray, RayEncode(given.ray, old, in_service), given.ray_workers)
+        SiameseRun(folder, plan, old, stopped.is_set, ray=ray).go()
     except RunCancelled:
         sys.exit(130)
     except FootnoteError as error:

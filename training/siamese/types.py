@@ -1,6 +1,6 @@
 """What an encoder is trained on. Nothing here needs torch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -90,6 +90,16 @@ class TrainingData:
 
 # Texts and their role, "query" or "passage" -> (n, d) float32 unit vectors.
 EncodeTexts = Callable[[Sequence[str], Literal["query", "passage"]], NDArray[np.float32]]
+
+
+def encoded_parts(
+    parts: Iterable[Sequence[str]], role: Literal["query", "passage"], encode: EncodeTexts
+) -> Iterator[NDArray[np.float32]]:
+    """The vectors of each part, in their order: one part after the other, or several at once where `encode`
+    works in several places.
+    """
+    at_once: Callable[..., Iterator[NDArray[np.float32]]] | None = getattr(encode, "parts", None)
+    return (encode(part, role) for part in parts) if at_once is None else at_once(parts, role)
 
 
 def document_of(passage_id: str) -> str:

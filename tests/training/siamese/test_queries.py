@@ -3,9 +3,13 @@ from collections import Counter
 import pytest
 
 from tests.training.siamese.word_vectors import encode_words, silent
+from training.siamese import drafting
+from training.siamese.drafting import Drafter, draft_here, load_decoder
+from training.siamese.drafts import read_passage
 from training.siamese.plan import Synthetic
 from training.siamese.progress import RunCancelled
 from training.siamese.queries import write_queries
+from training.siamese.term_weights import TermWeights
 from training.siamese.types import Origin
 
 SUBJECTS = ["nickel", "iron", "copper", "zinc", "silver", "castle", "bridge", "tower", "temple", "harbour"]
@@ -28,6 +32,7 @@ CORPUS = {
     for i, place in enumerate(PLACES[: 1 + len(subject) % 3])
 }
 TEXTS = ("headings", "sentences")
+WEIGHTS = TermWeights(CORPUS.values())
 
 
 def write(**settings):
@@ -69,9 +74,27 @@ def test_only_the_sources_that_are_wanted_write(source: str) -> None:
 
 
 def test_sources_take_turns() -> None:
-    kept = write(passages=20, per_passage=1)[1]["kept"]
-    assert kept["headings"] >= 8
-    assert kept["sentences"] >= 8
+    kept = write(passages=20, per_passage=1, consistent_within=99)[1]["kept"]
+    assert kept == {"headings": 10, "sentences": 10}
+
+
+def test_each_passage_is_drafted_alike_whatever_was_drafted_before() -> None:
+    settings = Synthetic(sources=("decoder", *TEXTS))
+    drawn = [read_passage(passage_id, text) for passage_id, text in list(CORPUS.items())[:6]]
+    together = list(draft_here(settings, WEIGHTS, drawn, silent))
+    drafter = Drafter(settings, WEIGHTS, load_decoder(settings))
+    for number in (5, 0, 3):
+        assert drafter.write(drawn[number], number) == together[number]
+
+
+def test_decoder_is_asked_about_a_limited_number_of_passages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drafting, "MAX_ASKED_PASSAGES", 3)
+    settings = Synthetic(sources=("decoder", *TEXTS), per_passage=1)
+    drawn = [read_passage(passage_id, text) for passage_id, text in list(CORPUS.items())[:15]]
+    asked = [
+        "decoder" in written.counts for written in draft_here(settings, WEIGHTS, drawn, silent)
+    ]  # of three sources each has the first turn in every third passage
+    assert [number for number, each in enumerate(asked) if each] == [0, 3, 6]
 
 
 def test_report_accounts_for_every_query() -> None:
