@@ -6,9 +6,11 @@ FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv /opt/footnote
 WORKDIR /src
-# The locked packages first: this layer is made again only when the lock changes.
-COPY requirements.lock ./
-RUN /opt/footnote/bin/pip install -r requirements.lock
+# With --build-arg LOCK=requirements-engines.lock the image also has the clients of Milvus and Ray.
+ARG LOCK=requirements.lock
+# The locked packages first: this layer is made again only when a lock changes.
+COPY requirements.lock requirements-engines.lock ./
+RUN /opt/footnote/bin/pip install -r "$LOCK"
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY embeddings embeddings
 COPY retrieval retrieval

@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 SERVING := $(VENV)/.serving
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help setup setup-dev run test test-browser test-clients lint format bench bench-encoder bench-decoder soak models locks
+.PHONY: help setup setup-dev run test test-browser test-clients test-engines lint format bench bench-encoder bench-decoder soak models locks
 
 help:
 	@echo "make setup      serving only, into $(VENV)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test | lint | format | bench"
 	@echo "make test-browser  the pages in headless Chromium"
 	@echo "make test-clients  the recipes of the guide with LangChain, LlamaIndex and Haystack"
+	@echo "make test-engines  PostgreSQL, pgvector, Milvus and Ray, started on loopback"
 	@echo "make bench-encoder  the encoder against its peers, into the guide"
 	@echo "make bench-decoder  the decoder engine against its peers, into the guide (about 15 minutes)"
 	@echo "make soak       64 clients for 5 minutes, then 250 kills (about 20 minutes)"
@@ -59,6 +60,12 @@ test-browser: setup-dev
 test-clients: setup-dev
 	$(BIN)/python -m tests.clients
 
+# Installs a client of Milvus, Milvus itself (a server in .bench) and Ray at first. One process: the servers are heavy.
+test-engines: setup-dev
+	$(PIP) install -r tests/engines/requirements.txt
+	OMP_NUM_THREADS=1 FOOTNOTE_ENGINE_TESTS=1 $(BIN)/python -m pytest -n0 tests/engines
+	OMP_NUM_THREADS=1 FOOTNOTE_TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/app
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -95,7 +102,9 @@ LOCK := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-annotate \
 locks: setup-dev
 	$(PIP) install pip-tools
 	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra milvus --extra ray --constraint requirements.lock \
+		--output-file requirements-engines.lock pyproject.toml
 	$(LOCK) --extra train --constraint requirements.lock --output-file requirements-train.lock pyproject.toml
 	$(LOCK) --extra train --extra eval --extra otel --extra dev --constraint requirements-train.lock \
 		--output-file requirements-dev.lock pyproject.toml
-	sed -i 's/+cpu$$//; /^#/d; /^$$/d' requirements.lock requirements-train.lock requirements-dev.lock
+	sed -i 's/+cpu$$//; /^#/d; /^$$/d' requirements.lock requirements-engines.lock requirements-train.lock requirements-dev.lock
