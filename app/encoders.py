@@ -32,6 +32,17 @@ class LoadedEncoder:
 EncoderLoader = Callable[[Path], LoadedEncoder]
 
 
+@dataclass(frozen=True, slots=True)
+class RayUse:
+    """The cluster that encodes releases. min_chars: of texts; what is less is encoded by this process, in
+    less time than actors take to start; actors: None: one a processor but for one.
+    """
+
+    address: str
+    min_chars: int = 2_000_000
+    actors: int | None = None
+
+
 def load_encoder(folder: Path) -> LoadedEncoder:
     """Load the encoder of a model's folder. Raises ModelDamaged."""
     # One thread for a run: as many runs as there may be threads go on at a time.
@@ -51,6 +62,11 @@ class OpenEncoder:
     def encoder(self) -> TextEncoder:
         """The encoder itself."""
         return self.encoding.encoder
+
+    @property
+    def folder(self) -> Path:
+        """Where the encoder was loaded from."""
+        return self._tokenizer.parent
 
     def passage_tokens(self) -> int:
         """Tokens of a passage that the encoder sees, without those that it adds: prompt and special ones."""
@@ -77,6 +93,8 @@ class Encoders:
 
     def __init__(self, settings: Settings, default: LoadedEncoder, load: EncoderLoader) -> None:
         self.default = OpenEncoder(default, settings)
+        # Set by the worker and by commands: the service itself never works on a cluster.
+        self.ray: RayUse | None = None
         self._settings = settings
         self._load = load
         self._open: dict[str, OpenEncoder] = {}

@@ -3,13 +3,16 @@
 Every search first compares the sequence number that its index has reached with the collection's last one,
 and takes in what is between. So a write is found by the next search in every process, whichever process
 wrote it, and a process that starts with nothing loads everything by the same path.
+
+An index on an engine is one for all processes. Whichever follows first takes a write in, and the others learn
+that it is there; one that was slower than another in this reads SQL anew.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 
 from anyio import to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,28 +20,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.builds import BuildStore
 from app.db.collections import CollectionRef, all_collections, last_seq_of
 from app.db.engine import Database
-from app.db.following import ChangeReader, ReleaseIncompleteError, Wanted
+from app.db.following import Wanted
 from app.db.releases import all_releases, fetch_served, find_release, find_served, present_served, served_now
 from app.encoders import Encoders
-from app.services.completing import Completion, wanted_of
+from app.engines import IndexEngines
+from app.index_feeding import IndexFeeder, has_reached, refreshed
+from app.index_opening import IndexOpener, index_ahead
+from app.services.completing import Progress, wanted_of
 from app.services.encoding import Encoding
 from app.services.release_types import KEPT_STATES, Release, ReleaseState
-from embeddings.errors import FootnoteError, NotFound
-from retrieval.index import CollectionIndex
+from embeddings.errors import Conflict, FootnoteError, NotFound, Overloaded, UpstreamFailed
+from retrieval.engines.types import IndexMoved
+from retrieval.search_index import SearchIndex
 
 logger = logging.getLogger("footnote.indexes")
 
-# A collection of fewer writes is loaded from SQL at each start, in less than a second.
-MIN_SEALABLE_WRITES = 2_000
 # After a switch a search waits for the new release to take in so many writes: some tens of milliseconds.
 MAX_WAITED_WRITES = 100
 
 
 @dataclass(slots=True)
 class _Held:
-    """An index and the lock of its one writer."""
+    """An index and the lock of its one writer in this process."""
 
-    index: CollectionIndex
+    index: SearchIndex
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -49,7 +54,7 @@ class Served:
     collection: CollectionRef
     release: Release
     encoding: Encoding
-    index: CollectionIndex
+    index: SearchIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +68,13 @@ class _Known:
 class Indexes:
     """One index for each chunking and model of a collection that was searched."""
 
-    def __init__(self, database: Database, encoders: Encoders, builds: BuildStore) -> None:
+    def __init__(
+        self, database: Database, encoders: Encoders, builds: BuildStore, engines: IndexEngines
+    ) -> None:
         self._database = database
         self._encoders = encoders
-        self._builds = builds
-        self._completion = Completion(database, encoders)
+        self._opener = IndexOpener(database, builds, engines)
+        self._feeder = IndexFeeder(database, encoders)
         self._held: dict[Wanted, _Held] = {}
         self._last_served: dict[str, _Known] = {}
         self._warming: dict[int, asyncio.Task[None]] = {}
@@ -88,12 +95,11 @@ class Indexes:
         None when there is, or another release or encoding is in service. Raises NotFound.
         """
         collection, release = served_now(self._database, name)
-        held = self._held.get(self._wanted(release))
-        if held is None or held.index.seq < collection.last_seq:
+        held = self._held.get(self.wanted(release))
+        if held is None or self._last_served.get(name) != _Known(release, encoding):
             return None
-        if self._last_served.get(name) != _Known(release, encoding):
-            return None
-        return Served(collection, release, encoding, held.index)
+        served = Served(collection, release, encoding, held.index)
+        return served if has_reached(served.index, collection.last_seq) else None
 
     async def follow(self, name: str) -> Served:
         """The collection in its release in service, whose index has taken in all that was committed before
@@ -110,25 +116,29 @@ class Indexes:
             served, held = await self._hold(collection, release)
             if served.index.seq < collection.last_seq:
                 async with held.lock:
-                    collection, release = await self._catch_up(served.index, served)
+                    served = replace(served, index=await self._standing(held, collection, release))
+                    collection, release = await self._feeder.catch_up(served.index, collection, release)
             if release == served.release:
                 self._last_served[name] = _Known(release, served.encoding)
                 return served
 
-    async def follow_release(self, collection: CollectionRef, release: Release) -> Served:
+    async def follow_release(
+        self, collection: CollectionRef, release: Release, progress: Progress | None = None
+    ) -> Served:
         """The collection in any release, completed, with an index that is up to date.
 
-        Raises NotFound when the collection was deleted.
+        progress: called with "writes indexed", how many are, and of how many. Raises NotFound when the
+        collection was deleted.
         """
-        async with self.release_standing_still(collection, release) as (_, served):
+        async with self.release_standing_still(collection, release, progress) as (_, served):
             return served
 
     @asynccontextmanager
     async def standing_still(self, name: str) -> AsyncIterator[tuple[AsyncConnection, Served]]:
         """A snapshot of SQL and an index that have seen exactly the same writes, until the block ends.
 
-        Other searches that need the newest writes wait meanwhile, so the block should be short. Raises
-        NotFound.
+        Other searches that need the newest writes wait meanwhile, so the block should be short. An index on
+        an engine may go on by the hand of another process: `has_moved` tells. Raises NotFound.
         """
         while True:
             async with self._database.read() as connection:
@@ -141,50 +151,65 @@ class Indexes:
 
     @asynccontextmanager
     async def release_standing_still(
-        self, collection: CollectionRef, release: Release
+        self, collection: CollectionRef, release: Release, progress: Progress | None = None
     ) -> AsyncIterator[tuple[AsyncConnection, Served]]:
         """The same for any release. Raises NotFound when the collection was deleted."""
         served, held = await self._hold(collection, release)
         wanted = wanted_of(release, await self._encoders.of(release))
         async with held.lock:
             while True:
+                reached = (await self._standing(held, collection, release)).seq
                 async with self._database.read() as connection:
                     present, _ = await present_served(connection, collection)
-                    with suppress(ReleaseIncompleteError):
-                        await self._take_in(connection, held.index, wanted, present.last_seq)
-                    if held.index.seq == present.last_seq:
+                    last_seq = present.last_seq
+                    whole = await self._feeder.lacks_nothing(
+                        connection, held.index, wanted, last_seq, progress
+                    )
+                    if held.index.seq == last_seq:
                         yield connection, Served(present, release, served.encoding, held.index)
                         return
-                await self._complete(collection, release)
+                if reached > last_seq:  # though this snapshot began after the index had reached it
+                    raise index_ahead(present, release)
+                if not whole:
+                    await self._feeder.complete(collection, release)
+
+    async def has_moved(self, served: Served) -> bool:
+        """Whether another process has changed the index since it was found standing still."""
+        try:
+            return await refreshed(served.index) != served.collection.last_seq
+        except IndexMoved:  # it was dropped
+            return True
 
     async def follow_all(self) -> None:
-        """Bring the index of every collection up to date, so that no first search has to."""
+        """Bring the index of every collection up to date, so that no first search has to.
+
+        A collection whose engine fails keeps no other from being served.
+        """
         async with self._database.read() as connection:
             names = [collection.name for collection in await all_collections(connection)]
         for name in names:
-            with suppress(NotFound):  # deleted meanwhile
+            with suppress(NotFound), _engine_failures_told(name):  # NotFound: deleted meanwhile
                 await self.follow(name)
 
-    def held(self) -> dict[Wanted, CollectionIndex]:
+    def held(self) -> dict[Wanted, SearchIndex]:
         """The indexes that are searched now."""
         return {wanted: held.index for wanted, held in self._held.items()}
 
-    def index_of(self, release: Release) -> CollectionIndex | None:
+    def index_of(self, release: Release) -> SearchIndex | None:
         """The index that this process searches a release with; None before its first search."""
-        held = self._held.get(self._wanted(release))
+        held = self._held.get(self.wanted(release))
         return None if held is None else held.index
 
-    async def load(self, wanted: Wanted, index: CollectionIndex) -> None:
+    async def load(self, wanted: Wanted, index: SearchIndex) -> None:
         """Bring an index, which nobody searches yet, up to what SQL holds.
 
         Raises NotFound when the collection was deleted, and ReleaseIncompleteError.
         """
         async with self._database.read() as connection:
-            await self._take_in(
-                connection, index, wanted, await last_seq_of(connection, wanted.collection_id)
-            )
+            last_seq = await last_seq_of(connection, wanted.collection_id)
+            await self._feeder.take_in(connection, index, wanted, last_seq)
 
-    async def replace(self, wanted: Wanted, index: CollectionIndex) -> None:
+    async def replace(self, wanted: Wanted, index: SearchIndex) -> None:
         """Search another index from now on; it is brought up to date first, the last step under the lock.
 
         Raises as `load` does.
@@ -201,7 +226,7 @@ class Indexes:
             last_seq = await last_seq_of(connection, wanted.collection_id)
         if (held := self._held.get(wanted)) is not None:
             dimension = held.index.dimension
-            opened = await to_thread.run_sync(self._open_index, wanted, dimension, last_seq)
+            opened = await to_thread.run_sync(self._opener.open_build, wanted, dimension, last_seq)
             await self.replace(wanted, opened)
 
     async def _stand_in(self, collection: CollectionRef, release: Release) -> Release | None:
@@ -220,11 +245,13 @@ class Indexes:
         return kept if kept.state == ReleaseState.PREVIOUS else None
 
     def _is_far_behind(self, collection: CollectionRef, release: Release) -> bool:
-        held = self._held.get(self._wanted(release))
+        held = self._held.get(self.wanted(release))
         return held is None or collection.last_seq - held.index.seq > MAX_WAITED_WRITES
 
-    def _wanted(self, release: Release) -> Wanted:
-        return Wanted(release.collection_id, release.chunking, self._encoders.model_id(release) or "")
+    def wanted(self, release: Release) -> Wanted:
+        """What the release's index holds, and where."""
+        model_id = self._encoders.model_id(release) or ""
+        return Wanted(release.collection_id, release.chunking, model_id, release.engine)
 
     async def _warm(self, collection: CollectionRef, release: Release) -> None:
         """Load a release. After a failure the searches meet it themselves, until another start."""
@@ -235,10 +262,13 @@ class Indexes:
             logger.warning("release %d of %s: %s", release.number, collection.name, error)
 
     async def close(self) -> None:
-        """End what is being loaded."""
+        """End what is being loaded, and let go of the indexes."""
         for task in self._warming.values():
             task.cancel()
         await asyncio.gather(*self._warming.values(), return_exceptions=True)
+        while self._held:
+            _, held = self._held.popitem()
+            await to_thread.run_sync(held.index.close)
 
     async def hold_ready(self) -> None:
         """Load the releases that wait to be put in service, so that the switch to one finds its index there.
@@ -250,30 +280,33 @@ class Indexes:
             owners = {collection.id: collection for collection in await all_collections(connection)}
         for release in ready:
             wanted = wanted_of(release, await self._encoders.of(release))
-            if wanted not in self._held and release.collection_id in owners:
-                with suppress(NotFound):  # deleted meanwhile
-                    await self.follow_release(owners[release.collection_id], release)
+            owner = owners.get(release.collection_id)
+            if wanted not in self._held and owner is not None:
+                with suppress(NotFound), _engine_failures_told(owner.name):  # NotFound: deleted meanwhile
+                    await self.follow_release(owner, release)
 
     async def _hold(self, collection: CollectionRef, release: Release) -> tuple[Served, _Held]:
         encoder = await self._encoders.of(release)
         wanted = wanted_of(release, encoder)
         if wanted not in self._held:
             await self._forget_unused()
-            dimension = encoder.encoder.dimension
-            opened = await to_thread.run_sync(self._open_index, wanted, dimension, collection.last_seq)
-            self._held.setdefault(wanted, _Held(opened))
+            opened = await self._opener.open(collection, release, wanted, encoder.encoder.dimension)
+            if self._held.setdefault(wanted, _Held(opened)).index is not opened:  # another call was faster
+                await to_thread.run_sync(opened.close)
         held = self._held[wanted]
         return Served(collection, release, encoder.encoding, held.index), held
 
-    def _open_index(self, wanted: Wanted, dimension: int, last_seq: int) -> CollectionIndex:
-        """The newest good build; without one an empty index, which takes in everything from SQL."""
-        origin = self._builds.origin(wanted.collection_id, wanted.chunking, wanted.model_id)
-        opened = self._builds.open(origin, dimension, last_seq)
-        if opened is not None:
-            return opened
-        # In memory a small collection takes in a write sooner, and needs no files.
-        small = last_seq < MIN_SEALABLE_WRITES
-        return CollectionIndex(dimension) if small else self._builds.new_index(dimension)
+    async def _standing(self, held: _Held, collection: CollectionRef, release: Release) -> SearchIndex:
+        """The index with all that other processes put in; another one when they dropped it. The caller holds
+        the lock.
+        """
+        try:
+            await refreshed(held.index)
+        except IndexMoved:
+            encoder = await self._encoders.of(release)
+            wanted, dimension = wanted_of(release, encoder), encoder.encoder.dimension
+            held.index = await self._opener.open(collection, release, wanted, dimension)
+        return held.index
 
     async def _forget_unused(self) -> None:
         """Let go of releases that were retired, and of collections that were deleted, perhaps by another
@@ -281,43 +314,15 @@ class Indexes:
         """
         async with self._database.read() as connection:
             kept = await all_releases(connection, KEPT_STATES)
-        alive = {self._wanted(each) for each in kept}
+        alive = {self.wanted(each) for each in kept}
         for gone in self._held.keys() - alive:
-            del self._held[gone]
+            del self._held[gone]  # not closed: a search that began before may be at work with it
 
-    async def _catch_up(self, index: CollectionIndex, served: Served) -> tuple[CollectionRef, Release]:
-        """Take in at least all up to the collection's last_seq. The caller holds the lock.
 
-        Returns the collection and its release in service as the last look at SQL showed them. The work ends
-        when that is not the release that was in service before.
-        """
-        collection, release = served.collection, served.release
-        while index.seq < collection.last_seq:
-            try:
-                async with self._database.read() as connection:
-                    present, serving = await present_served(connection, collection)
-                    if serving != release:
-                        return present, serving
-                    wanted = wanted_of(release, await self._encoders.of(release))
-                    await self._take_in(connection, index, wanted, present.last_seq)
-            except ReleaseIncompleteError:
-                await self._complete(collection, release)
-        return collection, release
-
-    async def _take_in(
-        self, connection: AsyncConnection, index: CollectionIndex, wanted: Wanted, last_seq: int
-    ) -> None:
-        """Take in what this connection sees and the index has not reached. Raises ReleaseIncompleteError."""
-        reader = ChangeReader(connection, wanted, last_seq)
-        for first, last in await reader.plan(index.seq):
-            changes = await reader.read(first, last)
-            await to_thread.run_sync(index.apply, changes.additions, changes.deleted_documents, changes.seq)
-
-    async def _complete(self, collection: CollectionRef, release: Release) -> None:
-        """Make what was written under another release or encoder. Once; it is kept in SQL."""
-        logger.warning(
-            "collection %s has documents that release %d lacks chunks or vectors of; making them",
-            collection.name,
-            release.number,
-        )
-        await self._completion.complete(release)
+@contextmanager
+def _engine_failures_told(name: str) -> Iterator[None]:
+    """Log that the engine of a collection fails: its searches meet that themselves."""
+    try:
+        yield
+    except (Overloaded, UpstreamFailed, Conflict) as error:
+        logger.warning("the collection %s cannot be searched now: %s", name, error.message)

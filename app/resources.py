@@ -11,13 +11,14 @@ from anyio import to_thread
 from threadpoolctl import threadpool_limits
 
 from app.building import Builder
-from app.builds import BuildStore
+from app.builds import SHARED_KEPT_S, BuildStore
 from app.db.collections import all_collections
 from app.db.engine import Database
-from app.db.identity import database_id
+from app.db.identity import database_id, index_id
 from app.db.migrations import apply_migrations
 from app.decoders import load_decoder
 from app.encoders import EncoderLoader, Encoders, LoadedEncoder, load_encoder
+from app.engines import IndexEngines, engines_of
 from app.indexes import Indexes
 from app.jobs.service import JobService
 from app.services.answers import AnswerService
@@ -83,6 +84,7 @@ class Resources:
     database: Database
     models: Models
     encoders: Encoders
+    engines: IndexEngines
     indexes: Indexes
     builder: Builder
     collections: CollectionService
@@ -138,7 +140,8 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
     loaded = await to_thread.run_sync(load_models, settings) if models is None else models
     database = Database(settings.database, settings.busy_timeout_s)
     builds = await _open_builds(settings, database)
-    resources = _compose(settings, database, builds, loaded)
+    engines = await _name_engines(settings, database)
+    resources = _compose(settings, database, builds, engines, loaded)
     try:
         yield resources
     finally:
@@ -147,6 +150,7 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
         await to_thread.run_sync(resources.playground.close)
         await to_thread.run_sync(resources.builder.close)
         await resources.indexes.close()
+        await to_thread.run_sync(engines.close)
         await to_thread.run_sync(resources.encoders.close)
         await to_thread.run_sync(resources.classification.close)
         await to_thread.run_sync(resources.answers.close)
@@ -167,14 +171,21 @@ async def prepare_database(settings: Settings) -> None:
 
 async def _open_builds(settings: Settings, database: Database) -> BuildStore:
     """The builds of this data folder, without what ended processes and deleted collections left behind."""
+    kept_s = 0.0 if settings.database.is_sqlite else SHARED_KEPT_S
     async with database.read() as connection:
-        builds = BuildStore(settings.home / BUILDS, await database_id(connection))
+        builds = BuildStore(settings.home / BUILDS, await database_id(connection), kept_s)
     await to_thread.run_sync(builds.sweep)
     reached = await to_thread.run_sync(builds.reached)
     async with database.read() as connection:
         last_seqs = {collection.id: collection.last_seq for collection in await all_collections(connection)}
     await to_thread.run_sync(builds.remove_foreign, reached, last_seqs)
     return builds
+
+
+async def _name_engines(settings: Settings, database: Database) -> IndexEngines:
+    """The engines of the settings, none of which is asked for anything yet. Raises InvalidInput."""
+    async with database.read() as connection:
+        return engines_of(settings, await index_id(connection))
 
 
 def load_models(settings: Settings) -> Models:
@@ -194,12 +205,14 @@ def load_models(settings: Settings) -> Models:
     )
 
 
-def _compose(settings: Settings, database: Database, builds: BuildStore, models: Models) -> Resources:
+def _compose(
+    settings: Settings, database: Database, builds: BuildStore, engines: IndexEngines, models: Models
+) -> Resources:
     prepare_process()
     defaults = None if models.engine is None else models.engine.spec.defaults
     encoders = Encoders(settings, LoadedEncoder(models.encoder, models.tokenizer), models.load_encoder)
-    indexes = Indexes(database, encoders, builds)
-    collections = CollectionService(database, encoders)
+    indexes = Indexes(database, encoders, builds, engines)
+    collections = CollectionService(database, encoders, engines)
     reranking = Reranking(models.reranker, encoders.default.encoding)
     search = SearchService(database, indexes, settings, reranking)
     rewriter = None if models.chat is None else QuestionRewriter(models.chat)
@@ -210,8 +223,9 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         database=database,
         models=models,
         encoders=encoders,
+        engines=engines,
         indexes=indexes,
-        builder=Builder(indexes, builds),
+        builder=Builder(indexes, builds, database),
         collections=collections,
         documents=DocumentService(database, Ingest(database, encoders), settings),
         search=search,
@@ -221,8 +235,8 @@ def _compose(settings: Settings, database: Database, builds: BuildStore, models:
         conversations=ConversationService(KeptConversations(database), answers),
         keys=KeyService(database),
         sessions=SessionService(database),
-        releases=ReleaseService(database, encoders, indexes),
-        reclaimer=Reclaimer(database),
+        releases=ReleaseService(database, encoders, engines, indexes),
+        reclaimer=Reclaimer(database, engines),
         jobs=JobService(database, settings),
         classification=ClassificationService(settings, encoders.default.encoding, models.load_encoder),
         feedback=FeedbackService(database, settings),

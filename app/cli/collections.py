@@ -117,6 +117,7 @@ def delete_collection(
     async def delete(resources: "Resources") -> None:
         await resources.collections.delete(name)
         await resources.reclaimer.finish()
+        await resources.reclaimer.drop_indexes()
 
     run_with_resources(delete)
     if as_json:
@@ -142,6 +143,7 @@ def _print_collection(collection: "CollectionInfo", as_json: bool) -> None:
             ("fusion", None if settings.fusion is None else describe_fusion(settings.fusion)),
             ("prompt", "the shipped ones" if settings.prompt is None else settings.prompt.name),
             ("keep_conversations", "yes" if settings.keep_conversations else None),
+            ("engine", collection.engine),
             ("created_at", collection.created_at.isoformat(timespec="seconds")),
             ("updated_at", collection.updated_at.isoformat(timespec="seconds")),
         ]

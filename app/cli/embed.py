@@ -1,5 +1,7 @@
 """`footnote embed`: a file of texts to a Parquet file of vectors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +11,15 @@ import typer
 from app.cli.failures import EXIT_INTERRUPTED
 from app.cli.output import AsJson, print_json
 from app.cli.progress import speed_bar
+from app.cli.ray import RayAddress
 
 if TYPE_CHECKING:
     from app.bulk.embedding import BulkOptions, BulkReport
     from app.bulk.source import Source
+    from app.settings import Settings
+    from embeddings.distributed.encoding import RayEngine
+    from embeddings.encoder import Encoder
+    from embeddings.engine import EncoderEngine
 
 
 class Truncate(StrEnum):
@@ -52,6 +59,7 @@ def embed(  # noqa: PLR0913, PLR0917  # each parameter is an option
         bool, typer.Option("--skip-errors", help="List lines that cannot be embedded in OUT.errors.jsonl.")
     ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Do not go on where a call stopped.")] = False,
+    ray: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed a file of any size. The same command goes on where an interrupted one stopped."""
@@ -67,7 +75,7 @@ def embed(  # noqa: PLR0913, PLR0917  # each parameter is an option
         skip_errors=skip_errors,
     )
     try:
-        report = _embed(source, out, options, restart, hidden=as_json)
+        report = _embed(source, out, options, restart, ray, hidden=as_json)
     except KeyboardInterrupt:
         typer.echo(_stopped(source), err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -83,22 +91,39 @@ def _stopped(source: Path) -> str:
     return "Stopped. The same command again goes on where this one stopped."
 
 
-def _embed(source: Path, out: Path, options: "BulkOptions", restart: bool, *, hidden: bool) -> "BulkReport":
+def _embed(
+    source: Path, out: Path, options: "BulkOptions", restart: bool, ray: str | None, *, hidden: bool
+) -> "BulkReport":
     from app.bulk.embedding import embed_file
     from app.settings import load_settings
     from embeddings.encoder import Encoder
-    from embeddings.engine import EncoderEngine
 
     settings = load_settings()
     encoder = Encoder.load(settings.encoder)
+    with _engine(encoder, settings, ray) as engine, speed_bar(hidden) as show:
+
+        def tell(report: "BulkReport", reading: "Source") -> None:
+            show(reading.read_bytes, reading.size_bytes, report.texts, report.tokens)
+
+        return embed_file(source, out, encoder, engine, options, restart, tell)
+
+
+@contextmanager
+def _engine(
+    encoder: "Encoder", settings: "Settings", ray: str | None
+) -> "Iterator[EncoderEngine | RayEngine]":
+    """The engine of this process, or that of the cluster that the option names."""
+    from embeddings.engine import EncoderEngine
+
+    if ray is not None:
+        from embeddings.distributed.opening import ray_engine
+
+        with ray_engine(ray, encoder, settings.encoder, settings.threads) as distributed:
+            yield distributed
+        return
     engine = EncoderEngine(encoder, settings.threads)
     try:
-        with speed_bar(hidden) as show:
-
-            def tell(report: "BulkReport", reading: "Source") -> None:
-                show(reading.read_bytes, reading.size_bytes, report.texts, report.tokens)
-
-            return embed_file(source, out, encoder, engine, options, restart, tell)
+        yield engine
     finally:
         engine.close()
 

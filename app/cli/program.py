@@ -20,6 +20,7 @@ from app.cli import (
     ingest,
     jobs,
     keys,
+    migrate_index,
     models,
     query_log,
     reindex,
@@ -49,6 +50,7 @@ program.command("worker")(worker.worker)
 program.command("ingest")(ingest.ingest)
 program.command("embed")(embed.embed)
 program.command("reindex")(reindex.reindex)
+program.command("migrate-index")(migrate_index.migrate_index)
 program.command("search")(search.search)
 program.command("ask")(ask.ask)
 program.command("classify")(classify.classify)

@@ -21,11 +21,13 @@ Number = Annotated[int, typer.Argument(help="Number of the release.")]
 @commands.command("list")
 def list_releases(collection: CollectionName, as_json: AsJson = False) -> None:
     """List the releases of a collection, the latest first."""
+    from app.services.release_types import engine_name, with_engine_named
+
     found = run_with_resources(lambda r: r.releases.list(collection))
     if as_json:
-        print_json({"releases": found})
+        print_json({"releases": [with_engine_named(each) for each in found]})
         return
-    headers = ("number", "state", "chunk_max_tokens", "chunk_overlap_tokens", "encoder")
+    headers = ("number", "state", "chunk_max_tokens", "chunk_overlap_tokens", "encoder", "engine")
     print_table(
         headers,
         (
@@ -35,6 +37,7 @@ def list_releases(collection: CollectionName, as_json: AsJson = False) -> None:
                 each.chunk_max_tokens,
                 each.chunk_overlap_tokens,
                 _encoder(each),
+                engine_name(each),
             )
             for each in found
         ),
@@ -69,18 +72,21 @@ def roll_back(collection: CollectionName, as_json: AsJson = False) -> None:
 
 @commands.command("prune")
 def prune_releases(collection: CollectionName, as_json: AsJson = False) -> None:
-    """Reclaim the chunks and vectors that only retired and failed releases needed."""
+    """Reclaim the chunks, vectors and indexes on engines that only retired and failed releases needed."""
     pruned = run_with_resources(lambda r: r.releases.prune(collection))
     if as_json:
         print_json(pruned)
     else:
-        typer.echo(f"Removed {pruned.chunks} chunks, and {pruned.vectors} vectors of chunks that stay.")
+        vectors = f"{pruned.vectors} vectors of chunks that stay"
+        typer.echo(f"Removed {pruned.chunks} chunks, {vectors}, and {pruned.indexes} indexes on engines.")
 
 
 def print_release(release: "Release", as_json: bool) -> None:
     """Print a release with what its verification measured."""
+    from app.services.release_types import engine_name, with_engine_named
+
     if as_json:
-        print_json(release)
+        print_json(with_engine_named(release))
         return
     report = dict(release.report or {})
     reasons = report.pop("reasons", ())
@@ -92,6 +98,7 @@ def print_release(release: "Release", as_json: bool) -> None:
             ("chunk_overlap_tokens", release.chunk_overlap_tokens),
             ("encoder", _encoder(release)),
             ("model", release.model_id),
+            ("engine", engine_name(release)),
             ("created_at", release.created_at.isoformat(timespec="seconds")),
             ("promoted_at", release.promoted_at and release.promoted_at.isoformat(timespec="seconds")),
             *report.items(),

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -37,11 +37,13 @@ def serve(
     no_guide: Annotated[bool, typer.Option("--no-guide", help="Do not load the collection guide.")] = False,
 ) -> None:
     """Serve the API, with this project's guide as the collection `guide`, until Ctrl-C."""
+    from app.jobs.supervisor import check_workers
     from app.settings import load_settings
     from app.telemetry.logs import configure_logging
 
     began = time.perf_counter()
     settings = load_settings()
+    check_workers(settings)
     configure_logging(settings)
     _require_key(settings.host)
     listener = _listen(settings.host, settings.port)
@@ -109,7 +111,7 @@ async def _open(startup: Startup) -> "AsyncIterator[Resources]":
         works = (resources.builder.run, resources.reclaimer.run, resources.query_log.run)
         background = [asyncio.create_task(work()) for work in works]
         try:
-            async with _worker(startup.settings.workers):
+            async with _workers(startup.settings.workers):
                 yield resources
         finally:
             await _stop(background)
@@ -139,10 +141,10 @@ async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _worker(count: int) -> AbstractAsyncContextManager[None]:
-    from app.jobs.supervisor import worker_beside
+def _workers(count: int) -> AbstractAsyncContextManager[None]:
+    from app.jobs.supervisor import workers_beside
 
-    return nullcontext() if count == 0 else worker_beside()
+    return workers_beside(count)
 
 
 async def _load_guide(resources: "Resources") -> None:

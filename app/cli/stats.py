@@ -9,7 +9,7 @@ from app.cli.output import AsJson, print_fields, print_json, print_table
 from app.cli.session import run_with_database
 
 if TYPE_CHECKING:
-    from app.http.stats_schemas import ServiceStats, StatsReply
+    from app.http.stats_schemas import IndexStats, ServiceStats, StatsReply
     from app.settings import Settings
 
 TIMEOUT_S = 3.0
@@ -117,7 +117,7 @@ def _print_service(service: "ServiceStats") -> None:
     print_table(("encoder", "lane", "waiting", "texts", "tokens", "batch fill"), lanes)
     typer.echo()
     indexes = (
-        (each.collection, each.chunks, each.recent_rows, each.lag_writes, f"{each.dead_share:.1%}")
+        (each.collection, each.chunks, each.recent_rows, _lag(each), f"{each.dead_share:.1%}")
         for each in service.indexes
     )
     print_table(("index", "chunks", "newer", "lag", "dead"), indexes)
@@ -137,6 +137,10 @@ def _about_service(service: "ServiceStats") -> Iterator[tuple[str, object]]:
     if decoder is not None:
         yield "decoder", f"{decoder.active} active, {decoder.queued} waiting, {decoder.free_slots} slots free"
         yield "cached prompts", _share(decoder.cached_prompt_tokens, decoder.prompt_tokens)
+
+
+def _lag(index: "IndexStats") -> str:
+    return f"{index.lag_writes} writes, {index.lag_s:.1f} s" if index.lag_writes else "none"
 
 
 def _share(part: int, whole: int) -> str:

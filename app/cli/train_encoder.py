@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.output import AsJson
+from app.cli.ray import RayAddress
 from embeddings.errors import InvalidInput
 
 
@@ -36,6 +37,10 @@ def train_encoder(  # noqa: PLR0913, PLR0917 - the options of one training
         bool, typer.Option("--promote", help="Put it in service by itself when it is better.")
     ] = False,
     wait: Annotated[bool, typer.Option(help="Of a job: follow it to its end.")] = True,
+    ray: RayAddress = None,
+    ray_workers: Annotated[
+        int, typer.Option(min=1, help="With --ray: workers that train together; 1: this process alone.")
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Train a better encoder, and compare it with the one in service on questions that it has not seen.
@@ -55,7 +60,15 @@ def train_encoder(  # noqa: PLR0913, PLR0917 - the options of one training
             )
         from app.cli.train_folder import train_in_folder
 
-        train_in_folder(name, overrides, as_json)
+        train_in_folder(name, overrides, ray, ray_workers, as_json)
+    elif ray is not None:
+        raise InvalidInput(
+            "a training of a collection is a job, and its worker knows the cluster",
+            field="--ray",
+            found=ray,
+            expected="the worker's setting FOOTNOTE_RAY_ADDRESS",
+            next_step="set it where the worker runs, or train on --data without --collection",
+        )
     else:
         from app.cli.train_collection import train_collection
         from app.services.training_types import Promotion, TrainingInput

@@ -1,6 +1,7 @@
 """A training on files alone: in a folder, by a process of its own, without a job."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from training.siamese.plan import TrainingPlan
 
 
-def train_in_folder(name: str | None, overrides: dict[str, Any], as_json: bool) -> None:
+def train_in_folder(
+    name: str | None, overrides: dict[str, Any], ray: str | None, ray_workers: int, as_json: bool
+) -> None:
     """Train below the data folder, show what came of it, and leave the model there."""
     from app.cli.models import require_torch
     from app.cli.train_report import print_report
+    from app.jobs.trainer import ray_options
     from app.services.training import TRAININGS
     from app.services.training_plan import make_plan
     from app.settings import load_settings
@@ -32,7 +36,7 @@ def train_in_folder(name: str | None, overrides: dict[str, Any], as_json: bool) 
     plan = make_plan(settings, settings.encoder.resolve(), name, overrides)
     folder = settings.home / TRAININGS / name
     _begin(folder, plan)
-    code = _run(folder, as_json)
+    code = _run(folder, ray_options(ray, ray_workers), as_json)
     if code:
         raise typer.Exit(code)
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
@@ -61,7 +65,7 @@ def _begin(folder: Path, plan: "TrainingPlan") -> None:
         )
 
 
-def _run(folder: Path, hidden: bool) -> int:
+def _run(folder: Path, options: Sequence[str], hidden: bool) -> int:
     """Train; returns the exit status. What fails is told on stderr by the training itself."""
     import subprocess
     import sys
@@ -69,7 +73,7 @@ def _run(folder: Path, hidden: bool) -> int:
     from app.jobs.trainer import TRAINER
     from training.siamese.progress import read_progress
 
-    command = [sys.executable, "-m", TRAINER, str(folder)]
+    command = [sys.executable, "-m", TRAINER, str(folder), *options]
     with progress_bar(hidden) as show, subprocess.Popen(command) as child:  # noqa: S603 - our own module
         code: int | None = None
         while code is None:

@@ -10,7 +10,10 @@ from app.client.replies import FeedbackKind, ReleaseState
 
 
 class Release(Struct, frozen=True):
-    """A release of a collection. encoder: None, the one that the settings name; report: of its check."""
+    """A release of a collection.
+
+    encoder: None, the one that the settings name; report: of its check; engine: what keeps its index.
+    """
 
     number: int
     state: ReleaseState
@@ -21,6 +24,7 @@ class Release(Struct, frozen=True):
     report: dict[str, Any] | None
     created_at: datetime
     promoted_at: datetime | None
+    engine: str = "faiss"
 
 
 class Releases(Struct, frozen=True):
@@ -37,10 +41,11 @@ class Reindexing(Struct, frozen=True):
 
 
 class Pruned(Struct, frozen=True):
-    """How many chunks were reclaimed, and how many vectors of chunks that stay."""
+    """How many chunks, vectors of chunks that stay, and indexes on engines were reclaimed."""
 
     chunks: int
     vectors: int
+    indexes: int = 0
 
 
 class GoldenQuery(Struct, frozen=True):

@@ -31,7 +31,7 @@ class Problem(Struct, frozen=True):
 
 
 class Collection(Struct, frozen=True):
-    """A collection with its counts. last_seq: number of its latest write."""
+    """A collection with its counts. last_seq: number of its latest write; engine: what keeps its index."""
 
     name: str
     settings: dict[str, Any]
@@ -40,6 +40,7 @@ class Collection(Struct, frozen=True):
     last_seq: int
     created_at: datetime
     updated_at: datetime
+    engine: str = "faiss"
 
 
 class Collections(Struct, frozen=True):

@@ -87,6 +87,9 @@ class CollectionReply(Struct, frozen=True):
     last_seq: int
     created_at: datetime
     updated_at: datetime
+    engine: Annotated[
+        str, Meta(description="What keeps its index: faiss, or the URL of an engine", examples=["faiss"])
+    ]
 
 
 class CollectionList(Struct, frozen=True):

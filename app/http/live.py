@@ -5,14 +5,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.db.collections import all_collections
-from app.db.releases import all_releases
 from app.http.deadlines import Deadlines
 from app.http.limits import RateLimits
 from app.http.limits_connections import SlowConnections
+from app.index_lag import index_lags
 from app.overload import Admission
 from app.resources import Resources
-from app.services.release_types import ReleaseState
 from app.telemetry.figures import (
     GateFigures,
     IndexFigures,
@@ -85,14 +83,7 @@ def _lanes(resources: Resources) -> Iterator[LaneFigures]:
 
 async def _indexes(resources: Resources) -> tuple[IndexFigures, ...]:
     """Those of the releases in service that were searched since the start."""
-    async with resources.database.read() as connection:
-        serving = await all_releases(connection, (ReleaseState.SERVING,))
-        owners = {each.id: each for each in await all_collections(connection)}
-    found = []
-    for release in serving:
-        owner, index = owners.get(release.collection_id), resources.indexes.index_of(release)
-        if owner is not None and index is not None:
-            statistics = index.statistics()
-            lag = max(0, owner.last_seq - statistics.seq)
-            found.append(IndexFigures(owner.name, statistics, lag))
-    return tuple(found)
+    lags = await index_lags(resources.database, resources.indexes)
+    return tuple(
+        IndexFigures(lag.collection.name, lag.index, lag.writes, round(lag.seconds, 3)) for lag in lags
+    )

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from app.http.job_schemas import JobReply
 from app.jobs.types import JobInfo
-from app.services.release_types import GoldenQuery, ReindexInput, Release, ReleaseState
+from app.services.release_types import GoldenQuery, ReindexInput, Release, ReleaseState, with_engine_named
 
 
 class ReindexRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,13 +24,21 @@ class ReindexRequest(Struct, frozen=True, forbid_unknown_fields=True):
     chunk_overlap_tokens: Annotated[
         int | None, Meta(description="What neighbouring chunks share, in tokens; at most half of the longest")
     ] = None
+    engine: Annotated[
+        str | None,
+        Meta(
+            description="What shall keep the index: faiss, or a URL of FOOTNOTE_INDEX_URL without user and "
+            "password",
+            examples=["postgresql"],
+        ),
+    ] = None
     promote: Annotated[
         bool, Meta(description="Put the release in service when it passes its verification")
     ] = True
 
     def to_input(self) -> ReindexInput:
         """The same for the service."""
-        return ReindexInput(self.encoder, self.chunk_max_tokens, self.chunk_overlap_tokens)
+        return ReindexInput(self.encoder, self.chunk_max_tokens, self.chunk_overlap_tokens, self.engine)
 
 
 class ReleaseReply(Struct, frozen=True):
@@ -47,11 +55,14 @@ class ReleaseReply(Struct, frozen=True):
     report: dict[str, Any] | None
     created_at: datetime
     promoted_at: datetime | None
+    engine: Annotated[
+        str, Meta(description="What keeps its index: faiss, or the URL of an engine", examples=["faiss"])
+    ]
 
     @classmethod
     def of(cls, release: Release) -> "ReleaseReply":
         """The reply for one release."""
-        return msgspec.convert(release, cls, from_attributes=True)
+        return msgspec.convert(with_engine_named(release), cls, from_attributes=True)
 
 
 class ReleaseList(Struct, frozen=True):
@@ -73,10 +84,11 @@ class ReindexReply(Struct, frozen=True):
 
 
 class PruneReply(Struct, frozen=True):
-    """How many chunks were reclaimed, and how many vectors of chunks that stay."""
+    """How many chunks, vectors of chunks that stay, and indexes on engines were reclaimed."""
 
     chunks: int
     vectors: int
+    indexes: int
 
 
 class NewGoldenQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -42,8 +42,8 @@ class ReleaseController(Controller):
     async def reindex(
         self, name: CollectionName, data: JSONBody[ReindexRequest], resources: NamedDependency[Resources]
     ) -> ReindexReply:
-        """Start a job that makes a release with another encoder or other chunks, verifies it, and puts it in
-        service. Searches and writes go on meanwhile.
+        """Start a job that makes a release with another encoder, other chunks or another index engine,
+        verifies it, and puts it in service. Searches and writes go on meanwhile.
         """
         return ReindexReply.of(*await submit_reindex(resources, name, data.to_input(), data.promote))
 
@@ -96,9 +96,9 @@ class ReleaseController(Controller):
         responses=problem_responses(404),
     )
     async def prune(self, name: CollectionName, resources: NamedDependency[Resources]) -> PruneReply:
-        """Reclaim the chunks and vectors that only retired and failed releases needed."""
+        """Reclaim the chunks, vectors and indexes on engines that only retired and failed releases needed."""
         pruned = await resources.releases.prune(name)
-        return PruneReply(pruned.chunks, pruned.vectors)
+        return PruneReply(pruned.chunks, pruned.vectors, pruned.indexes)
 
 
 class GoldenController(Controller):

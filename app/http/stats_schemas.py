@@ -78,6 +78,7 @@ class IndexStats(Struct, frozen=True):
     recent_rows: Annotated[int, Meta(description="Rows newer than the build, searched one by one")]
     dead_share: Annotated[float, Meta(description="Share of the build's rows that are dead, 0 to 1")]
     lag_writes: Annotated[int, Meta(description="Writes that the next search takes in first")]
+    lag_s: Annotated[float, Meta(description="Seconds since the first of them; 0 when there is none")] = 0.0
 
 
 class LoadStats(Struct, frozen=True):
@@ -140,6 +141,7 @@ class ServiceStats(Struct, frozen=True):
                     each.index.recent_rows,
                     round(each.index.dead_share, 4),
                     each.lag_writes,
+                    each.lag_s,
                 )
                 for each in live.indexes
             ],

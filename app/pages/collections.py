@@ -9,6 +9,7 @@ from litestar.params import PathParameter, QueryParameter, URLEncodedBody
 from litestar.response import Redirect
 
 from app.http.access import FILTERED, principal_of
+from app.index_lag import index_lag_of
 from app.pages.document_views import first_documents
 from app.pages.fields import optional_float, optional_int
 from app.pages.leaving import go_to
@@ -99,6 +100,7 @@ class CollectionPages(Controller):
             listed=listed,
             start=start or "",
             feedback=[(label, counts[kind]) for kind, label in FEEDBACK.items() if kind in counts],
+            lag=await index_lag_of(resources.database, resources.indexes, name),
             limits=resources.settings,
         )
 

@@ -53,6 +53,7 @@ UNITS = (
     "examples cleaned",
     "passages with queries",
     "bytes written",
+    "writes indexed",
 )
 _STAGED = re.compile(r"(?:.*: )?(?P<unit>[^:]+) \((?P<stage>[a-z]+)(?:-\d+)?\)")
 

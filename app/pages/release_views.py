@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from app.pages.training_views import TrainingView
-from app.services.release_types import Release, ReleaseState
+from app.services.release_types import Release, ReleaseState, engine_name
 
 STATES = {
     ReleaseState.BUILDING: "being made",
@@ -32,6 +32,7 @@ class ReleaseView:
     verified: Mapping[str, Any]
     created_at: datetime
     promoted_at: datetime | None
+    engine: str
     training: TrainingView | None
 
     @property
@@ -82,5 +83,6 @@ def _view(release: Release, training: TrainingView | None) -> ReleaseView:
         verified=release.report or {},
         created_at=release.created_at,
         promoted_at=release.promoted_at,
+        engine=engine_name(release),
         training=training,
     )

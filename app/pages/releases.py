@@ -42,6 +42,7 @@ class ReindexForm:
     encoder: str = ""
     chunk_max_tokens: str = ""
     chunk_overlap_tokens: str = ""
+    engine: str = ""
     promote: str = ""
 
 
@@ -133,11 +134,14 @@ class ReleasePages(Controller):
         data: URLEncodedBody[ReindexForm],
         resources: NamedDependency[Resources],
     ) -> Response[str] | Redirect:
-        """Start a job that makes a release with another encoder or other chunks, and show it at work."""
+        """Start a job that makes a release with another encoder, other chunks or another index engine, and
+        show it at work.
+        """
         wanted = ReindexInput(
             data.encoder or None,
             optional_int("chunk_max_tokens", data.chunk_max_tokens),
             optional_int("chunk_overlap_tokens", data.chunk_overlap_tokens),
+            data.engine or None,
         )
         _, job = await submit_reindex(resources, name, wanted, bool(data.promote))
         return go_to(request, f"/jobs/{job.id}")
@@ -190,6 +194,7 @@ async def _context(request: Connection, resources: Resources, name: str) -> dict
         "previous": previous_of(releases),
         "prunable": prunable(releases),
         "trainings": trainings,
+        "engines": resources.engines.names if may_change else (),
         "golden": await resources.releases.golden(name) if may_change else (),
         "encoders": [each for each in await shelved_models(resources) if each.kind == "encoder"],
     }

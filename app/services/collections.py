@@ -21,6 +21,7 @@ from app.db.marks import standing
 from app.db.models import Collection, Document
 from app.db.releases import add_release, change_release, find_served
 from app.encoders import Encoders, OpenEncoder
+from app.engines import IndexEngines
 from app.services.receipts import Receipt, keep
 from app.services.release_types import Release, ReleaseState, chunking_name
 from app.services.types import CollectionInfo, CollectionSettings
@@ -36,9 +37,10 @@ MIN_CHUNK_TOKENS = 16
 class CollectionService:
     """A collection's chunking is that of its release in service; only a reindex cuts documents anew."""
 
-    def __init__(self, database: Database, encoders: Encoders) -> None:
+    def __init__(self, database: Database, encoders: Encoders, engines: IndexEngines) -> None:
         self._database = database
         self._encoders = encoders
+        self._engines = engines
 
     async def create(
         self,
@@ -114,6 +116,7 @@ class CollectionService:
             "chunk_overlap_tokens": sizes[1],
             "chunking": chunking_name(*sizes),
             "model_id": model_id,
+            "engine": self._engines.default,
         }
 
 

@@ -7,12 +7,16 @@ a kill between two steps loses neither: the next call goes on with what is still
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from anyio import to_thread
+from numpy.typing import NDArray
 from sqlalchemy import Row
 
 from app.db.completing import (
     IncompleteDocument,
+    UnencodedChunk,
     count_incomplete,
+    incomplete_chars,
     incomplete_documents,
     read_any_chunks,
     read_texts,
@@ -38,14 +42,17 @@ Progress = Callable[[str, int, int], None]
 
 def wanted_of(release: Release, encoder: OpenEncoder) -> Wanted:
     """What an index for this release holds."""
-    return Wanted(release.collection_id, release.chunking, encoder.encoder.model_id)
+    return Wanted(release.collection_id, release.chunking, encoder.encoder.model_id, release.engine)
 
 
 class Completion:
-    """Completes releases, whether in service or not."""
+    """Completes releases, whether in service or not.
+
+    Where the encoders name a Ray cluster, what is much is encoded there first; the rest is done here.
+    """
 
     def __init__(self, database: Database, encoders: Encoders) -> None:
-        self._database = database
+        self._steps = CompletionSteps(database)
         self._encoders = encoders
 
     async def complete(self, release: Release, progress: Progress | None = None) -> int:
@@ -53,25 +60,58 @@ class Completion:
         documents.
 
         progress: called with "documents", how many are done, and of how many. Raises ModelDamaged for the
-        release's encoder, Overloaded and StorageFull.
+        release's encoder, Overloaded and StorageFull, FootnoteError for a cluster that cannot be used.
         """
         encoder = await self._encoders.of(release)
         wanted = wanted_of(release, encoder)
-        total = await self._count(wanted) if progress else 0
-        reached = done = 0
-        while group := await self._next_group(wanted, reached):
-            await self._cut([each.key for each in group if each.uncut], wanted, release, encoder)
-            await self._encode([each.key for each in group], wanted, encoder)
+        steps = self._steps
+        total = await steps.count(wanted) if progress or self._encoders.ray else 0
+        reached, done = 0, await self._on_ray(release, wanted, encoder, progress, total)
+        while group := await steps.next_group(wanted, reached):
+            await steps.cut(group, wanted, release, encoder)
+            for part in parts_of(await steps.unencoded(group, wanted)):
+                encoded = await encoder.encoding.passages([chunk.text for chunk in part])
+                await steps.keep(wanted, part, encoded.vectors)
             reached, done = group[-1].seq, done + len(group)
             if progress:
                 progress("documents", done, max(done, total))
         return done
 
-    async def _count(self, wanted: Wanted) -> int:
+    async def _on_ray(
+        self, release: Release, wanted: Wanted, encoder: OpenEncoder, progress: Progress | None, total: int
+    ) -> int:
+        """What a cluster does of it; returns of how many documents."""
+        use = self._encoders.ray
+        if use is None or not total or await self._steps.chars(wanted) < use.min_chars:
+            return 0
+        from app.services.completing_on_ray import RayCompletion  # noqa: PLC0415 - Ray only where chosen
+
+        completion = RayCompletion(self._steps, use, encoder)
+        return await completion.run(release, wanted, progress or _nobody, total)
+
+
+def _nobody(_what: str, _done: int, _total: int) -> None:
+    """Progress that nobody follows."""
+
+
+class CompletionSteps:
+    """The transactions of a completion, in their order for each group of documents."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def count(self, wanted: Wanted) -> int:
+        """How many documents lack something."""
         async with self._database.read() as connection:
             return await count_incomplete(connection, wanted)
 
-    async def _next_group(self, wanted: Wanted, reached: int) -> list[IncompleteDocument]:
+    async def chars(self, wanted: Wanted) -> int:
+        """Characters of the documents that lack something."""
+        async with self._database.read() as connection:
+            return await incomplete_chars(connection, wanted)
+
+    async def next_group(self, wanted: Wanted, reached: int) -> list[IncompleteDocument]:
+        """Documents above the sequence number `reached` that lack something; empty at the end."""
         async with self._database.read() as connection:
             found = await incomplete_documents(connection, wanted, reached, GROUP_DOCUMENTS)
         chars = 0
@@ -81,7 +121,11 @@ class Completion:
                 return found[:count]
         return found
 
-    async def _cut(self, keys: Sequence[int], wanted: Wanted, release: Release, encoder: OpenEncoder) -> None:
+    async def cut(
+        self, group: Sequence[IncompleteDocument], wanted: Wanted, release: Release, encoder: OpenEncoder
+    ) -> None:
+        """Make the chunks of the documents that have none."""
+        keys = [each.key for each in group if each.uncut]
         if not keys:
             return
         texts, seqs = await self._read_texts(keys)
@@ -105,13 +149,17 @@ class Completion:
                     texts[row.id] = restore_extracted(row.text, row.media_type, row.outline)
         return texts, {row.id: row.seq for row in rows}
 
-    async def _encode(self, keys: Sequence[int], wanted: Wanted, encoder: OpenEncoder) -> None:
+    async def unencoded(self, group: Sequence[IncompleteDocument], wanted: Wanted) -> list[UnencodedChunk]:
+        """The chunks of the documents that have no vector."""
         async with self._database.read() as connection:
-            chunks = await unencoded_chunks(connection, wanted, keys)
-        for part in parts_of(chunks):
-            encoded = await encoder.encoding.passages([chunk.text for chunk in part])
-            async with self._database.write() as connection:
-                await write_vectors(connection, wanted.model_id, part, encoded.vectors)
+            return await unencoded_chunks(connection, wanted, [each.key for each in group])
+
+    async def keep(
+        self, wanted: Wanted, part: Sequence[UnencodedChunk], vectors: NDArray[np.float16]
+    ) -> None:
+        """Write the vectors of some chunks, in their order."""
+        async with self._database.write() as connection:
+            await write_vectors(connection, wanted.model_id, part, vectors)
 
 
 def _split(chunker: Chunker, texts: Mapping[int, ExtractedText]) -> dict[int, list[ChunkSpan]]:

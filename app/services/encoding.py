@@ -103,7 +103,7 @@ class Encoding:
         embedded = await asyncio.wrap_future(
             self.engine.submit(texts, prompt="passage", lane=Lane.BULK, refusable=False)
         )
-        vectors = await to_thread.run_sync(_half_unit_rows, embedded.vectors)
+        vectors = await to_thread.run_sync(half_unit_rows, embedded.vectors)
         return EncodedPassages(vectors, embedded.truncated)
 
     @timed("embed")
@@ -146,5 +146,6 @@ async def _finish(embedded: Embedded, dimensions: int | None, normalize: bool) -
     return await to_thread.run_sync(unit_rows, embedded.vectors, dimensions)
 
 
-def _half_unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float16]:
+def half_unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Pooled rows (n, dimension) as they are kept: of length 1, in halves."""
     return unit_rows(vectors).astype(np.float16)

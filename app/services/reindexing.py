@@ -10,6 +10,7 @@ from app.db.collections import CollectionRef
 from app.db.engine import Database
 from app.db.releases import add_release, change_release, find_release, find_served, list_releases
 from app.encoders import Encoders, OpenEncoder
+from app.engines import IndexEngines
 from app.indexes import Indexes
 from app.services.collections import check_settings, chunk_sizes
 from app.services.completing import Completion, Progress
@@ -19,6 +20,7 @@ from app.services.release_types import (
     Release,
     ReleaseState,
     chunking_name,
+    engine_name,
 )
 from app.services.types import CollectionSettings
 from app.services.verification import Verifier
@@ -30,23 +32,28 @@ _RESUMABLE = (ReleaseState.BUILDING, ReleaseState.READY)
 class Reindexer:
     """Each step is idempotent: a reindex that was killed goes on when it is asked for again."""
 
-    def __init__(self, database: Database, encoders: Encoders, indexes: Indexes) -> None:
+    def __init__(
+        self, database: Database, encoders: Encoders, engines: IndexEngines, indexes: Indexes
+    ) -> None:
         self._database = database
         self._encoders = encoders
+        self._engines = engines
+        self._indexes = indexes
         self._completion = Completion(database, encoders)
         self._verifier = Verifier(database, encoders, indexes)
 
     async def begin(self, name: str, wanted: ReindexInput) -> Release:
         """The release that is wanted, made unless an unfinished one is the same.
 
-        Raises NotFound, InvalidInput for the sizes and for an encoder that cannot be opened, and Conflict
-        when the release in service is already as wanted.
+        Raises NotFound, InvalidInput for the sizes, for an encoder that cannot be opened and for an engine
+        that the settings do not name, and Conflict when the release in service is already as wanted.
         """
         async with self._database.read() as connection:
             collection, serving = await find_served(connection, name)
         given = wanted.encoder
         folder = serving.encoder if given is None else self._encoders.name_folder(given)
         encoder = self._encoders.default if folder is None else await self._open(folder)
+        engine = serving.engine if wanted.engine is None else self._engines.name(wanted.engine)
         settings = _resized(collection.settings, wanted)
         check_settings(settings, encoder)
         values = {
@@ -54,6 +61,7 @@ class Reindexer:
             "chunk_overlap_tokens": settings.chunk_overlap_tokens,
             "encoder": folder,
             "model_id": encoder.encoder.model_id,
+            "engine": engine,
         }
         chunking = await self._chunking(settings, encoder)
         async with self._database.write() as connection:
@@ -66,12 +74,13 @@ class Reindexer:
         """Complete and verify a release; it is ready or failed afterwards. Searches go on meanwhile.
 
         progress: called with what is counted, how many are done, and of how many. Raises NotFound,
-        ModelDamaged, Overloaded and StorageFull; the next call goes on then.
+        ModelDamaged, Overloaded, UpstreamFailed and StorageFull; the next call goes on then.
         """
         async with self._database.read() as connection:
             collection, _ = await find_served(connection, name)
             release = await find_release(connection, collection, number)
         await self._completion.complete(release, progress)
+        await self._indexes.follow_release(collection, release, progress)
         verification = await self._verifier.verify(collection, release)
         state = ReleaseState.FAILED if verification.reasons else ReleaseState.READY
         async with self._database.write() as connection:
@@ -128,7 +137,7 @@ def _resized(settings: CollectionSettings, wanted: ReindexInput) -> CollectionSe
 
 def _same(release: Release, values: dict[str, Any]) -> bool:
     """Whether the release is as wanted. One without an encoder of its own follows the settings' one."""
-    names = ("chunk_max_tokens", "chunk_overlap_tokens", "encoder")
+    names = ("chunk_max_tokens", "chunk_overlap_tokens", "encoder", "engine")
     same_model = release.encoder is None or release.model_id == values["model_id"]
     return same_model and all(getattr(release, name) == values[name] for name in names)
 
@@ -136,7 +145,8 @@ def _same(release: Release, values: dict[str, Any]) -> bool:
 def _nothing_to_do(collection: CollectionRef, serving: Release) -> Conflict:
     return Conflict(
         f"release {serving.number}, which serves {collection.name!r}, is already as wanted",
-        found=f"{serving.chunking} with {serving.encoder or 'the encoder of the settings'}",
-        expected="another encoder or other sizes of chunks",
-        next_step="give --encoder, --chunk-max-tokens or --chunk-overlap-tokens",
+        found=f"{serving.chunking} with {serving.encoder or 'the encoder of the settings'}, "
+        f"its index kept by {engine_name(serving)}",
+        expected="another encoder, other sizes of chunks or another index engine",
+        next_step="give --encoder, --chunk-max-tokens, --chunk-overlap-tokens or --engine",
     )

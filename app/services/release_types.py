@@ -1,10 +1,13 @@
 """Releases: what a collection serves, served and may serve."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+# What people read, and write, where a release names no engine.
+FAISS = "faiss"
 
 
 class ReleaseState(StrEnum):
@@ -36,7 +39,8 @@ class Release:
     number: starts at 1 in each collection. chunking: the name under which its chunks are stored.
     encoder: the model's folder, from the data folder on; None: the one that the settings name.
     model_id: of the encoder when the release was made; None: not known. report: what its verification
-    measured. promoted_at: None when it never served.
+    measured. promoted_at: None when it never served. engine: that keeps its index, as `EngineAddress.shown`;
+    None: FAISS.
     """
 
     id: int
@@ -51,6 +55,17 @@ class Release:
     report: Mapping[str, Any] | None
     created_at: datetime
     promoted_at: datetime | None
+    engine: str | None = None
+
+
+def engine_name(release: Release) -> str:
+    """What people read of the engine that keeps the release's index."""
+    return release.engine or FAISS
+
+
+def with_engine_named(release: Release) -> Release:
+    """The release as it is shown outside: FAISS has a name there too."""
+    return replace(release, engine=engine_name(release))
 
 
 def chunking_name(max_tokens: int, overlap_tokens: int, tokenizer_hash: str | None = None) -> str:
@@ -64,11 +79,15 @@ def chunking_name(max_tokens: int, overlap_tokens: int, tokenizer_hash: str | No
 
 @dataclass(frozen=True, slots=True)
 class ReindexInput:
-    """The release that is wanted; None keeps what the release in service has. encoder: a model's folder."""
+    """The release that is wanted; None keeps what the release in service has.
+
+    encoder: a model's folder. engine: URL of the engine that shall keep its index, or `faiss`.
+    """
 
     encoder: str | None = None
     chunk_max_tokens: int | None = None
     chunk_overlap_tokens: int | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +123,8 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many chunks and vectors were reclaimed."""
+    """How many chunks, vectors, and indexes on engines were reclaimed."""
 
     chunks: int
     vectors: int
+    indexes: int

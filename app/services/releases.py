@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from anyio import to_thread
+
 from app.db.collections import CollectionRef, find_collection
 from app.db.engine import Database
 from app.db.golden import add_golden, list_golden, remove_golden
@@ -9,6 +11,7 @@ from app.db.parts import IDS_AT_ONCE
 from app.db.pruning import delete_chunks, delete_vectors, unused_chunks, unused_vectors
 from app.db.releases import find_release, find_served, list_releases, switch_release
 from app.encoders import Encoders
+from app.engines import IndexEngines
 from app.indexes import Indexes
 from app.services.completing import Completion, Progress
 from app.services.metadata import check_id, check_text
@@ -31,12 +34,15 @@ CATCH_UP_ROUNDS = 5
 class ReleaseService:
     """What collections serve, served and may serve. Searches go on during all of it."""
 
-    def __init__(self, database: Database, encoders: Encoders, indexes: Indexes) -> None:
+    def __init__(
+        self, database: Database, encoders: Encoders, engines: IndexEngines, indexes: Indexes
+    ) -> None:
         self._database = database
         self._encoders = encoders
+        self._engines = engines
         self._indexes = indexes
         self._completion = Completion(database, encoders)
-        self._reindexer = Reindexer(database, encoders, indexes)
+        self._reindexer = Reindexer(database, encoders, engines, indexes)
 
     async def list(self, name: str) -> tuple[Release, ...]:
         """The collection's releases, the latest first. Raises NotFound."""
@@ -60,12 +66,13 @@ class ReleaseService:
     async def reindex(
         self, name: str, wanted: ReindexInput, *, promote: bool, progress: Progress | None = None
     ) -> Release:
-        """Make a release with another encoder or other chunks, verify it, and put it in service.
+        """Make a release with another encoder, other chunks or another index engine, verify it, and put it
+        in service.
 
         promote: False leaves it ready. A release that fails its verification is not put in service; its
-        report says why. Raises NotFound, InvalidInput for the sizes, ModelDamaged for the encoder, Conflict
-        when the release in service is already as wanted, Overloaded and StorageFull. A reindex that was
-        interrupted goes on when it is called again.
+        report says why. Raises NotFound, InvalidInput for the sizes and the engine's URL, ModelDamaged for
+        the encoder, Conflict when the release in service is already as wanted, Overloaded, UpstreamFailed for
+        the engine, and StorageFull. A reindex that was interrupted goes on when it is called again.
         """
         begun = await self.begin(name, wanted)
         built = await self.build(name, begun.number, progress)
@@ -103,16 +110,22 @@ class ReleaseService:
         )
 
     async def prune(self, name: str) -> Pruned:
-        """Reclaim the chunks and vectors that no kept release needs, a few at a time. Raises NotFound."""
+        """Reclaim the chunks and vectors that no kept release needs, a few at a time, and what engines keep
+        for such releases. Raises NotFound.
+        """
         async with self._database.read() as connection:
             collection, serving = await find_served(connection, name)
         await self._completion.complete(serving)  # what it lacks may be cut after what is to go
+        stored = await to_thread.run_sync(self._engines.stored)
         async with self._database.read() as connection:
             releases = await list_releases(connection, collection.id)
         kept = [release for release in releases if release.state in KEPT_STATES]
         chunks = await self._prune_chunks(collection, {release.chunking for release in kept})
         pairs = {(release.chunking, self._encoders.model_id(release) or "") for release in kept}
-        return Pruned(chunks, await self._prune_vectors(collection, pairs))
+        vectors = await self._prune_vectors(collection, pairs)
+        own = [each for each in stored if each.collection_id == collection.id]
+        unneeded = self._engines.unneeded(own, map(self._indexes.wanted, kept))
+        return Pruned(chunks, vectors, await to_thread.run_sync(self._engines.drop_all, unneeded))
 
     async def golden(self, name: str) -> tuple[GoldenQuery, ...]:
         """The collection's golden queries. Raises NotFound."""

@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.telemetry.notes import note_search
 from embeddings.errors import InvalidInput
 from embeddings.stages import stage
+from retrieval.engines.types import IndexMoved
 from retrieval.filters import parse_filter
 from retrieval.index import SearchRequest
 from retrieval.types import RankedChunk, RankedList, SearchMode
@@ -31,6 +32,9 @@ from retrieval.types import RankedChunk, RankedList, SearchMode
 MAX_OFFSET = 10_000
 # Neighbours are looked for among at least twice as many chunks as hits are wanted, and at most among these.
 MAX_MERGED_CHUNKS = 16_384
+
+# Of a search while other processes write into the index as fast as it looks; a later one begins anew.
+STILL_ATTEMPTS = 10
 
 _Rows = Mapping[int, Row[*tuple[Any, ...]]]
 
@@ -137,11 +141,14 @@ class SearchService:
         return None if served is None else self._rank_and_read(served, request)
 
     def _rank_and_read(self, served: Served, request: SearchRequest) -> _Found | None:
-        """Rank, and read the hits from SQL; None when some of them have changed in between."""
-        if request.filter is not None:
-            served.index.check_fields(request.filter)
-        with stage("rank"):
-            ranked = served.index.search(_fused_as_set(request, served))
+        """Rank, and read the hits from SQL; None when something has changed in between."""
+        try:
+            if request.filter is not None:
+                served.index.check_fields(request.filter)
+            with stage("rank"):
+                ranked = served.index.search(_fused_as_set(request, served))
+        except IndexMoved:
+            return None
         with stage("hydrate"):
             rows = hydrate_now(self._database, served.collection.id, ranked)
         return _Found(ranked, rows, served.release.number) if len(rows) == len(ranked.chunks) else None
@@ -152,17 +159,31 @@ class SearchService:
 
         A document may change between the two, and its chunks are then gone from SQL. The search is then made
         again while the index stands still, so that writers can't make it miss a document that is there all
-        the time.
+        the time. An index on an engine stands still in this process only; what it was not is found out
+        afterwards, and the search made once more.
         """
         found = await to_thread.run_sync(self._rank_and_read, served, request)
-        if found is not None:
-            return found
-        async with self._indexes.standing_still(served.collection.name) as (connection, present):
-            if present.encoding is not served.encoding:
-                return None
+        for _ in range(STILL_ATTEMPTS):
+            if found is not None:
+                return found
+            async with self._indexes.standing_still(served.collection.name) as (connection, present):
+                if present.encoding is not served.encoding:
+                    return None
+                found = await self._rank_standing(connection, present, request)
+        return found
+
+    async def _rank_standing(
+        self, connection: AsyncConnection, present: Served, request: SearchRequest
+    ) -> _Found | None:
+        """The hits of an index that stands still; None when another process moved it nevertheless."""
+        try:
             ranked = await to_thread.run_sync(present.index.search, _fused_as_set(request, present))
-            rows = await hydrate(fetch_on(connection), present.collection.id, ranked)
-            return _Found(ranked, rows, present.release.number)
+        except IndexMoved:
+            return None
+        rows = await hydrate(fetch_on(connection), present.collection.id, ranked)
+        if len(rows) < len(ranked.chunks) and await self._indexes.has_moved(present):
+            return None
+        return _Found(ranked, rows, present.release.number)
 
     def _check(self, wanted: SearchInput) -> None:
         longest, most = self._settings.max_query_chars, self._settings.max_limit

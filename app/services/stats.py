@@ -14,6 +14,7 @@ from app.db.engine import Database
 from app.db.identity import database_id
 from app.db.models import Collection, Job, Release
 from app.db.query_log import count_queries
+from app.db.sizes import database_bytes
 from app.jobs.types import JobState
 from app.settings import Settings
 from app.telemetry.figures import CollectionFigures, JobFigures, StorageFigures, StoredFigures
@@ -48,7 +49,8 @@ class StatsService:
 
     async def storage(self) -> StorageFigures:
         """The sizes alone."""
-        return await to_thread.run_sync(_storage, self._home, self._database.path)
+        database = await database_bytes(self._database)
+        return await to_thread.run_sync(_storage, self._home, database)
 
 
 async def _serving(connection: AsyncConnection) -> Mapping[str, int]:
@@ -66,12 +68,9 @@ async def _jobs(connection: AsyncConnection) -> JobFigures:
     return JobFigures({state: found.get(state, 0) for state in JobState}, waited)
 
 
-def _storage(home: Path, database: Path) -> StorageFigures:
-    files = (database, database.with_name(database.name + "-wal"))
+def _storage(home: Path, database: int) -> StorageFigures:
     indexes = (path for path in (home / INDEXES).rglob("*") if path.is_file())
-    return StorageFigures(
-        sum(map(_size, files)), sum(map(_size, indexes)), shutil.disk_usage(database.parent).free
-    )
+    return StorageFigures(database, sum(map(_size, indexes)), shutil.disk_usage(home).free)
 
 
 def _size(path: Path) -> int:

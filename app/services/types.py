@@ -57,7 +57,11 @@ class CollectionSettings:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection with its counts. last_seq: number of its latest write; 0 when nothing was ever written."""
+    """A collection with its counts.
+
+    last_seq: number of its latest write; 0 when nothing was ever written. engine: that keeps the index of the
+    release in service: `faiss`, or a URL without user and password.
+    """
 
     name: str
     settings: CollectionSettings
@@ -66,6 +70,7 @@ class CollectionInfo:
     last_seq: int
     created_at: datetime
     updated_at: datetime
+    engine: str = "faiss"
 
 
 @dataclass(frozen=True, slots=True)

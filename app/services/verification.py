@@ -2,8 +2,10 @@
 queries find their documents as well as in the release in service.
 """
 
+import logging
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from anyio import to_thread
@@ -30,19 +32,34 @@ from app.indexes import Indexes, Served
 from app.services.completing import wanted_of
 from app.services.encoding import Encoding
 from app.services.release_types import GoldenQuery, Release, Verification
+from embeddings.errors import Conflict, Overloaded, UpstreamFailed
 from retrieval.index import SearchRequest
 from retrieval.sentences import sentence_starts
 from retrieval.types import SearchMode
+
+logger = logging.getLogger("footnote.verification")
 
 QUERIES = 200
 DEPTH = 10
 # An exact index has 1.0 and a graph that was built well 0.97 and more; below this something is broken.
 MIN_RECALL = 0.95
+# Of a release that other processes write into meanwhile: one that serves, or served, on an engine.
+MEASURING_ATTEMPTS = 3
 # Chunks to look at for ten documents.
 GOLDEN_CHUNKS = 100
 MAX_QUERY_CHARS = 200
 # Rounding of float16 vectors: of two chunks as near as that either may stand in the first ten.
 SCORE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What is so of a release by itself. indexed: chunks; queries: how many the recall is of."""
+
+    counts: StoredCounts
+    indexed: int
+    queries: int
+    recall: float | None
 
 
 class Verifier:
@@ -56,27 +73,37 @@ class Verifier:
     async def verify(self, collection: CollectionRef, release: Release) -> Verification:
         """Measure a release that is complete. Its index stands still meanwhile; the one in service does not.
 
-        Raises NotFound when the collection was deleted.
+        Raises NotFound when the collection was deleted, Overloaded and UpstreamFailed for its engine.
         """
-        wanted = wanted_of(release, await self._encoders.of(release))
-        async with self._indexes.release_standing_still(collection, release) as (connection, served):
-            counts = await count_stored(connection, wanted)
-            queries = await _make_queries(connection, wanted)
-            recall = await _recall(connection, wanted, served, queries)
-            indexed = len(served.index)
+        measured = await self._measure(collection, release)
         golden, own, serving = await self._golden(collection, release)
+        counts = measured.counts
         return Verification(
             documents=counts.documents,
             chunks=counts.chunks,
             vectors=counts.vectors,
-            indexed=indexed,
-            queries=len(queries),
-            recall_at_10=recall,
+            indexed=measured.indexed,
+            queries=measured.queries,
+            recall_at_10=measured.recall,
             golden_queries=golden,
             golden_recall_at_10=own,
             golden_recall_at_10_in_service=serving,
-            reasons=(*_missing(counts, indexed), *_too_low(recall, own, serving)),
+            reasons=(*_missing(counts, measured.indexed), *_too_low(measured.recall, own, serving)),
         )
+
+    async def _measure(self, collection: CollectionRef, release: Release) -> _Measured:
+        """What SQL and the index hold, and what the index finds of it."""
+        wanted = wanted_of(release, await self._encoders.of(release))
+        attempts = MEASURING_ATTEMPTS
+        while True:
+            attempts -= 1
+            async with self._indexes.release_standing_still(collection, release) as (connection, served):
+                counts = await count_stored(connection, wanted)
+                queries = await _make_queries(connection, wanted)
+                recall = await _recall(connection, wanted, served, queries)
+                measured = _Measured(counts, len(served.index), len(queries), recall)
+                if not attempts or not await self._indexes.has_moved(served):
+                    return measured
 
     async def _golden(
         self, collection: CollectionRef, release: Release
@@ -88,8 +115,19 @@ class Verifier:
         if not golden:
             return 0, None, None
         own = await self._golden_recall(await self._indexes.follow_release(collection, release), golden)
-        other = await self._golden_recall(await self._indexes.follow_release(collection, serving), golden)
-        return len(golden), own, other
+        return len(golden), own, await self._serving_recall(collection, serving, golden)
+
+    async def _serving_recall(
+        self, collection: CollectionRef, serving: Release, golden: Sequence[GoldenQuery]
+    ) -> float | None:
+        """Recall of the release in service; None when its engine fails, which must not keep it there."""
+        try:
+            return await self._golden_recall(await self._indexes.follow_release(collection, serving), golden)
+        except (Overloaded, UpstreamFailed, Conflict) as error:
+            if serving.engine is None:
+                raise
+            logger.warning("release %d cannot be compared with: %s", serving.number, error.message)
+            return None
 
     async def _golden_recall(self, served: Served, golden: Sequence[GoldenQuery]) -> float:
         return float(np.mean([await self._found_share(served, each) for each in golden]))

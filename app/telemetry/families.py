@@ -85,10 +85,12 @@ def _decoder_metrics(decoder: EngineStatistics) -> Iterator[Metric]:
 def _index_metrics(indexes: Iterable[IndexFigures]) -> Iterator[Metric]:
     indexes, labels = tuple(indexes), ("collection",)
     lags = [((each.collection,), each.lag_writes) for each in indexes]
+    ages = [((each.collection,), each.lag_s) for each in indexes]
     chunks = [((each.collection,), each.index.chunks) for each in indexes]
     recent = [((each.collection,), each.index.recent_rows) for each in indexes]
     dead = [((each.collection,), each.index.dead_share) for each in indexes]
     yield _gauge("index_lag_writes", "Writes that the next search takes in first", labels, lags)
+    yield _gauge("index_lag_seconds", "Since the first of the writes that it lacks", labels, ages)
     yield _gauge("index_chunks", "Chunks that can be found", labels, chunks)
     yield _gauge("index_recent_rows", "Rows newer than the build, searched one by one", labels, recent)
     yield _gauge("index_dead_share", "Share of the build's rows that are dead", labels, dead)

@@ -61,11 +61,14 @@ class LaneFigures:
 
 @dataclass(frozen=True, slots=True)
 class IndexFigures:
-    """The index of the release in service. lag_writes: that the next search takes in first."""
+    """The index of the release in service. lag_writes: that the next search takes in first; lag_s: since the
+    first of them.
+    """
 
     collection: str
     index: IndexStatistics
     lag_writes: int
+    lag_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,4 @@
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,13 +8,32 @@ from app.resources import Models, Resources, open_resources
 from app.settings import Settings
 from generation.answering import Answerer
 from tests.app.hashing_encoder import HashingEncoder, write_word_tokenizer
+from tests.engines.postgres_fixtures import migrated_database, migrated_url, postgres_databases
+
+__all__ = ["migrated_database", "migrated_url", "postgres_databases"]
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """None: SQLite. With FOOTNOTE_TEST_DATABASE=postgresql: a database of a server that the tests start."""
+    if os.environ.get("FOOTNOTE_TEST_DATABASE") != "postgresql":
+        return None
+    return str(request.getfixturevalue("migrated_url"))
+
+
+@pytest.fixture
+def sqlite_only(database_url: str | None) -> None:
+    """For tests of what only a file can do."""
+    if database_url is not None:
+        pytest.skip("it is about SQLite's own file")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str | None) -> Settings:
     """A data folder of its own, and limits that a test can reach."""
     return Settings(
         home=tmp_path / "home",
+        database_url=database_url,
         threads=1,
         max_text_bytes=100_000,
         max_file_bytes=50_000,

@@ -36,7 +36,7 @@ async def write_until_refused(home: Path, tokenizer: Path, limit: str) -> None:
 def _scarce(resources: Resources, limit: str) -> int:
     if limit == "open-files":
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
-    return resources.settings.database.stat().st_size + 200_000
+    return (resources.settings.home / "footnote.db").stat().st_size + 200_000
 
 
 async def _add_until_refused(resources: Resources) -> int:

@@ -5,6 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from app import index_lag
+from app.building import lease_name
+from app.db.leased import leased
 from app.resources import Models, Resources, open_resources
 from app.services.release_types import ReindexInput, ReleaseState
 from app.services.types import DocumentInput, SearchInput
@@ -133,6 +138,48 @@ async def test_release_that_another_process_made_is_loaded_before_it_is_promoted
         index for wanted, index in resources.indexes.held().items() if wanted.chunking == made.chunking
     ]
     assert len(index) == 20
+
+
+async def test_process_goes_over_to_the_build_that_another_has_made(
+    settings: Settings, models: Models, resources: Resources, notes: str
+) -> None:
+    await write(resources, 0, 30)
+    await found(resources, "note")
+    async with service(settings, models) as other:
+        await build(other)
+
+    assert await resources.builder.build_all() == 0
+    (index,) = resources.indexes.held().values()
+    assert index.build == only_build(settings)
+    await write(resources, 30, 32)
+    assert await found(resources, "note") == {f"d{i}" for i in range(32)}
+
+
+async def test_build_is_made_by_one_process_at_a_time(resources: Resources, notes: str) -> None:
+    await write(resources, 0, 30)
+    await found(resources, "note")
+    (wanted,) = resources.indexes.held()
+    async with leased(resources.database, lease_name(wanted), "another process") as held:
+        assert held
+        assert not await resources.builder.build(wanted)
+    assert await resources.builder.build(wanted)
+
+
+async def test_index_that_nobody_searches_is_kept_up(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, models: Models, resources: Resources, notes: str
+) -> None:
+    monkeypatch.setattr(index_lag, "FOLLOW_AFTER_S", 0.0)
+    await found(resources, "note")
+    async with service(settings, models) as other:
+        await write(other, 0, 7)
+        await other.documents.delete(notes, "d3")
+    (behind,) = await index_lag.index_lags(resources.database, resources.indexes)
+    assert (behind.writes, behind.seconds > 0) == (8, True)
+
+    await index_lag.keep_up(resources.database, resources.indexes)
+
+    (lag,) = await index_lag.index_lags(resources.database, resources.indexes)
+    assert (lag.writes, lag.seconds, lag.index.chunks) == (0, 0.0, 6)
 
 
 async def test_small_index_needs_no_build(resources: Resources, notes: str) -> None:

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from app.builds import KEPT_BUILDS, LIVE, BuildStore
+from app.builds import KEPT_BUILDS, LIVE, LOCK, SILENT_S, BuildStore
 from retrieval.builds.manifest import BuildOrigin
 from retrieval.builds.sealing import SealOptions
 from retrieval.index import CollectionIndex
@@ -80,6 +81,17 @@ def test_only_the_newest_builds_are_kept(store: BuildStore, origin: BuildOrigin)
     assert [build.exists() for build in sealed] == [False] * (5 - KEPT_BUILDS) + [True] * KEPT_BUILDS
 
 
+def test_machines_that_share_the_folder_have_time_to_go_over_to_a_newer_build(
+    tmp_path: Path, origin: BuildOrigin
+) -> None:
+    patient = BuildStore(tmp_path / "indexes", DATABASE, kept_s=600.0)
+    sealed = [seal(patient, origin, seq) for seq in range(1, 6)]
+    assert all(build.exists() for build in sealed)
+    later = BuildStore(tmp_path / "indexes", DATABASE, kept_s=0.0)
+    sealed.append(seal(later, origin, 6))
+    assert [build.exists() for build in sealed] == [False] * (6 - KEPT_BUILDS) + [True] * KEPT_BUILDS
+
+
 def test_searched_index_outlives_its_build(store: BuildStore, origin: BuildOrigin) -> None:
     seal(store, origin, 1)
     index = opened(store, origin)
@@ -128,6 +140,20 @@ def test_folder_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(
         os.kill(process.pid, signal.SIGKILL)
     store.sweep()
     assert list((root / LIVE).iterdir()) == []
+
+
+def test_folder_of_another_machine_is_swept_when_that_has_been_silent_for_long(
+    tmp_path: Path, store: BuildStore
+) -> None:
+    folder = tmp_path / "indexes" / LIVE / "elsewhere.7-abcdef"
+    folder.mkdir(parents=True)
+    (folder / LOCK).touch()  # locked there, which this machine may not see
+    store.sweep()
+    assert folder.exists()
+    silent_since = time.time() - 2 * SILENT_S
+    os.utime(folder / LOCK, (silent_since, silent_since))
+    store.sweep()
+    assert not folder.exists()
 
 
 def test_builds_of_deleted_collections_are_removed(store: BuildStore, origin: BuildOrigin) -> None:

@@ -70,7 +70,8 @@ def test_image_is_built_in_stages_from_a_fixed_python() -> None:
 
 def test_packages_are_those_of_the_lock() -> None:
     runs = " ".join(arguments("RUN", instructions()))
-    assert "pip install -r requirements.lock" in runs
+    assert 'pip install -r "$LOCK"' in runs
+    assert "LOCK=requirements.lock" in arguments("ARG", instructions())
     assert "pip install --no-deps ." in runs
 
 

@@ -1,6 +1,4 @@
 import hashlib
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -10,15 +8,11 @@ from app.resources import Resources
 from app.services.types import DocumentInput, FileInput, ItemResult, ItemStatus
 from embeddings.errors import InvalidInput, NotFound, TooLarge
 from tests.app.hashing_encoder import HashingEncoder
+from tests.app.stored import dump, rows
 
 LIGHTHOUSE = DocumentInput(
     "The lighthouse stands on a rock.", "light", "Lighthouse", {"lang": "en", "year": 1870}
 )
-
-
-def rows(resources: Resources, query: str) -> list[Any]:
-    with closing(sqlite3.connect(resources.settings.database)) as connection:
-        return connection.execute(query).fetchall()
 
 
 def everything_stored(resources: Resources) -> list[Any]:
@@ -266,8 +260,7 @@ async def test_delete_takes_versions_originals_chunks_and_vectors(resources: Res
     await resources.documents.delete(notes, "light.txt")
     for table in ("documents", "document_versions", "chunks", "vectors"):
         assert rows(resources, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
-    with closing(sqlite3.connect(resources.settings.database)) as connection:
-        assert not any("light" in line for line in connection.iterdump() if line.startswith("INSERT"))
+    assert "light" not in dump(resources)
 
 
 async def test_document_that_comes_back_goes_on_counting_versions(resources: Resources, notes: str) -> None:

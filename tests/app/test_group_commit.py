@@ -81,7 +81,7 @@ async def test_broken_transaction_fails_only_the_work_that_broke_it(database: Da
 async def test_database_locked_by_another_process_fails_all_and_later_writes_go_on(
     database: Database,
 ) -> None:
-    other = Database(database.path, busy_timeout_s=0)
+    other = Database(database.address, busy_timeout_s=0)
     async with other.write():
         waiting = (database.write_together(Insert(number)) for number in range(3))
         answers = await asyncio.gather(*waiting, return_exceptions=True)

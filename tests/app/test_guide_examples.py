@@ -25,7 +25,7 @@ NOT_SENT = {
     "classify.md: A classifier of your own 1": "needs a classifier that was trained",
     "rerank.md: For other servers' clients 1": "needs a reranker",
 }
-OTHER_PAGES = {"clients.md", "deploy.md"}
+OTHER_PAGES = {"clients.md", "deploy.md", "scale.md"}
 PACKAGES = ("from openai import", "from huggingface_hub import")
 # What blocks of a page take as given; the blocks before them on the same page come on top.
 GIVEN = 'texts = ["Plant tomatoes in May."]\n'

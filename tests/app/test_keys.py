@@ -1,11 +1,9 @@
-import sqlite3
-from contextlib import closing
-
 import pytest
 
 from app.resources import Resources
 from app.services.types import Scope
 from embeddings.errors import InvalidInput, NotFound, Unauthenticated
+from tests.app.stored import dump
 
 
 async def test_key_is_verified_with_its_scopes(resources: Resources) -> None:
@@ -17,11 +15,10 @@ async def test_key_is_verified_with_its_scopes(resources: Resources) -> None:
 
 async def test_token_is_not_in_the_database(resources: Resources) -> None:
     made = await resources.keys.create("robot", {Scope.READ})
-    with closing(sqlite3.connect(resources.settings.database)) as connection:
-        dump = "\n".join(connection.iterdump())
-    assert "robot" in dump
-    assert made.token not in dump
-    assert made.token.removeprefix("fn_") not in dump
+    stored = dump(resources)
+    assert "robot" in stored
+    assert made.token not in stored
+    assert made.token.removeprefix("fn_") not in stored
 
 
 async def test_tokens_differ_and_say_whose_they_are(resources: Resources) -> None:

@@ -1,6 +1,4 @@
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from app.settings import Settings
 from embeddings.errors import NotFound
 from retrieval.filters import matches, parse_filter
 from retrieval.types import ChunkSpan, SearchMode
+from tests.app.stored import rows
 
 MANY = DELETED_AT_ONCE + 300
 ALL = SearchInput("note", SearchMode.LEXICAL, 1000)
@@ -70,9 +69,8 @@ def _row(number: int, chunking: str, model_id: str, dimension: int) -> DocumentR
 
 
 def count(resources: Resources, table: str) -> int:
-    with closing(sqlite3.connect(resources.settings.database)) as connection:
-        (found,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
-        return int(found)
+    ((found,),) = rows(resources, f"SELECT count(*) FROM {table}")  # noqa: S608
+    return int(found)
 
 
 async def found_ids(resources: Resources, name: str = "notes") -> set[str]:

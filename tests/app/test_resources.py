@@ -1,12 +1,11 @@
 import asyncio
-import sqlite3
 import stat
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.db.migrations import writer_connection
 from app.resources import Models, Resources, open_resources
 from app.services.types import DocumentInput, ItemStatus, SearchInput
 from app.settings import Settings
@@ -54,23 +53,20 @@ async def test_writers_of_one_process_take_turns_and_lose_nothing(resources: Res
 async def test_database_locked_for_too_long_is_overload_and_writes_nothing(
     resources: Resources, notes: str
 ) -> None:
-    with closing(sqlite3.connect(resources.settings.database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Overloaded):
-            await resources.documents.add(notes, [DocumentInput("Text.")])
-        other.execute("ROLLBACK")
+    with writer_connection(resources.settings.database, 1), pytest.raises(Overloaded):
+        await resources.documents.add(notes, [DocumentInput("Text.")])
     assert (await resources.collections.get(notes)).documents == 0
 
 
 async def test_readers_go_on_while_another_process_writes(resources: Resources, notes: str) -> None:
     await resources.documents.add(notes, [DocumentInput("Text.", "x")])
-    with closing(sqlite3.connect(resources.settings.database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        other.execute("DELETE FROM documents")
+    with writer_connection(resources.settings.database, 1) as other:
+        other.exec_driver_sql("DELETE FROM documents")
         assert len((await resources.search.search(notes, SearchInput("text"))).hits) == 1
-        other.execute("ROLLBACK")
+        other.rollback()
 
 
+@pytest.mark.usefixtures("sqlite_only")
 async def test_full_disk_is_told_and_nothing_is_half_written(resources: Resources, notes: str) -> None:
     await resources.documents.add(notes, [DocumentInput("Before.", "before")])
     async with resources.database.write() as connection:
@@ -112,6 +108,7 @@ async def test_bundled_models_find_by_meaning_what_shares_no_word_with_the_quest
         assert words.weights.dense < words.weights.lexical
 
 
+@pytest.mark.usefixtures("sqlite_only")
 async def test_disk_that_fills_up_during_a_batch_keeps_what_was_written_before(
     resources: Resources, notes: str
 ) -> None:

@@ -54,7 +54,7 @@ async def _measure(folder: Path, documents: int, what: str) -> dict[str, object]
     models = Models(HashingEncoder(), write_word_tokenizer(folder), Answerer(None, refuse_below=0.0))
     async with open_resources(Settings(home=folder / what, threads=1), models) as resources:
         await resources.collections.create("notes")
-        await asyncio.to_thread(_fill, resources.settings.database, 1, documents)
+        await asyncio.to_thread(_fill, resources.settings.home / "footnote.db", 1, documents)
         delete = _deletions(resources, documents)[what]
         figures: dict[str, object] = {"delete": what, "documents": documents}
         figures["acknowledged_after_s"] = await _seconds(delete)
@@ -78,7 +78,7 @@ def _deletions(resources: Resources, documents: int) -> dict[str, Callable[[], A
 
 
 def _rows(resources: Resources) -> int:
-    with closing(sqlite3.connect(resources.settings.database)) as connection:
+    with closing(sqlite3.connect(resources.settings.home / "footnote.db")) as connection:
         (count,) = connection.execute("SELECT count(*) FROM documents").fetchone()
         return int(count)
 

@@ -28,12 +28,15 @@ def reindex(
     encoder: str | None = None,
     chunk_max_tokens: int | None = None,
     chunk_overlap_tokens: int | None = None,
+    engine: str | None = None,
     promote: bool | None = None,
 ) -> Call[Reindexing]:
-    """Make a release with another encoder or other chunks in a job, while the one in service serves on."""
+    """Make a release with another encoder, other chunks or another index engine in a job, while the one in
+    service serves on.
+    """
     body = given(
         encoder=encoder, chunk_max_tokens=chunk_max_tokens, chunk_overlap_tokens=chunk_overlap_tokens,
-        promote=promote,
+        engine=engine, promote=promote,
     )  # fmt: skip
     return Call("POST", _path(collection, "/reindex"), Reindexing, body=body)
 

@@ -68,7 +68,7 @@ async def test_reindex_is_a_job_whose_release_takes_over_and_goes_back(
     listed = (await admin.get(f"{ADMIN}/releases")).json()["releases"]
     assert [(each["number"], each["state"]) for each in listed] == [(2, "serving"), (1, "previous")]
     assert (await admin.get(f"{ADMIN}/releases/2")).json()["model_id"] == "wide@1"
-    assert (await admin.post(f"{ADMIN}/prune")).json() == {"chunks": 0, "vectors": 0}
+    assert (await admin.post(f"{ADMIN}/prune")).json() == {"chunks": 0, "vectors": 0, "indexes": 0}
 
 
 async def test_release_that_is_not_ready_or_not_there_is_refused(admin: Client, notes: str) -> None:
@@ -79,6 +79,17 @@ async def test_release_that_is_not_ready_or_not_there_is_refused(admin: Client, 
     assert (await admin.post(f"{ADMIN}/reindex", json={})).status_code == 409
     reply = await admin.post(f"{ADMIN}/reindex", json={"chunk_max_tokens": 1})
     assert (reply.status_code, reply.json()["field"]) == (422, "settings.chunk_max_tokens")
+
+
+async def test_index_that_files_keep_is_told_and_no_stranger_may_keep_it(admin: Client, notes: str) -> None:
+    assert (await admin.get("/v1/collections/notes")).json()["engine"] == "faiss"
+    (release,) = (await admin.get(f"{ADMIN}/releases")).json()["releases"]
+    assert release["engine"] == "faiss"
+    for engine, status in (("faiss", 409), ("postgresql://me:secret@elsewhere/db", 422), ("disk", 422)):
+        reply = await admin.post(f"{ADMIN}/reindex", json={"engine": engine})
+        assert reply.status_code == status
+        assert "secret" not in reply.text
+    assert reply.json()["field"] == "engine"
 
 
 async def test_chunks_of_documents_are_not_changed_by_settings(admin: Client, notes: str) -> None:

@@ -1,7 +1,5 @@
 """Page sessions: links that work once, cookies, and what they may."""
 
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -13,6 +11,7 @@ from app.services.types import Scope
 from embeddings.errors import InvalidInput, NotFound, Unauthenticated
 from tests.app.http.conftest import Client
 from tests.app.security.conftest import OWN_PAGE, Signed
+from tests.app.stored import dump
 
 
 async def link_path(resources: Resources, scope: Scope = Scope.ADMIN) -> str:
@@ -81,12 +80,11 @@ async def test_neither_link_nor_cookie_stands_in_the_database(resources: Resourc
     link = await resources.sessions.make_link([Scope.READ])
     opened = await resources.sessions.open_link(link)
     unopened = await resources.sessions.make_link([Scope.READ])
-    with closing(sqlite3.connect(resources.settings.database)) as connection:
-        dump = "\n".join(connection.iterdump())
-    assert "page_sessions" in dump
+    stored = dump(resources)
+    assert "page_sessions" in stored
     for token in (link, opened.token, unopened):
-        assert token not in dump
-        assert token.partition("_")[2] not in dump
+        assert token not in stored
+        assert token.partition("_")[2] not in stored
 
 
 async def test_link_is_no_cookie_and_a_cookie_no_link(client: Client, resources: Resources) -> None:

@@ -88,7 +88,7 @@ async def test_build_that_is_ahead_of_the_copy_or_damaged_is_left_out(
     stocked: Resources, tmp_path: Path
 ) -> None:
     await make_build(stocked)
-    with connect(stocked.settings.database, 1) as connection:
+    with connect(stocked.settings.home / "footnote.db", 1) as connection:
         facts = read_facts(connection)
     (group,) = choose_builds(stocked.settings.home, facts)
     facts.last_seqs[1] -= 1
@@ -115,7 +115,7 @@ async def test_build_that_vanishes_meanwhile_is_left_out(stocked: Resources, tmp
 def test_jobs_database_and_the_files_that_jobs_name_are_in_it(closed: Settings, tmp_path: Path) -> None:
     with closing(sqlite3.connect(closed.home / "jobs.db")) as connection, connection:
         connection.execute("CREATE TABLE workflows (id)")
-    with closing(sqlite3.connect(closed.database)) as connection, connection:
+    with closing(sqlite3.connect(closed.home / "footnote.db")) as connection, connection:
         connection.execute(
             "INSERT INTO jobs (id, kind, input, state, attempt, starts, progress, created_at)"
             " VALUES ('j', 'ingest', '{}', 'queued', 1, 0, '{}', '2026-01-01')"
@@ -232,7 +232,7 @@ def test_stopped_work_leaves_nothing(at: str, closed: Settings, tmp_path: Path) 
 def test_full_disk_is_told_and_leaves_nothing(share: float, closed: Settings, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: below the database's own size, or just above it."""
     before = set(tmp_path.iterdir())
-    limit = int(closed.database.stat().st_size * share)
+    limit = int((closed.home / "footnote.db").stat().st_size * share)
     program = (
         "import resource, sys; from app.cli.program import program; "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); program()"
@@ -252,13 +252,13 @@ def test_full_disk_is_told_and_leaves_nothing(share: float, closed: Settings, tm
 
 
 def test_damaged_database_is_not_backed_up_as_if_it_were_whole(closed: Settings, tmp_path: Path) -> None:
-    content = bytearray(closed.database.read_bytes())
-    with connect(closed.database, 1) as connection:
+    content = bytearray((closed.home / "footnote.db").read_bytes())
+    with connect(closed.home / "footnote.db", 1) as connection:
         statement = "SELECT rootpage FROM sqlite_schema WHERE name = 'ix_documents_seq'"
         ((page,),) = connection.execute(statement)
         ((page_size,),) = connection.execute("PRAGMA page_size")
     content[(page - 1) * page_size + 8 : page * page_size] = bytes(page_size - 8)
-    closed.database.write_bytes(content)
+    (closed.home / "footnote.db").write_bytes(content)
     with pytest.raises(Unreadable, match="is damaged") as raised:
         create_snapshot(closed, tmp_path / "a.tar")
     assert "restore the latest snapshot" in str(raised.value.next_step)

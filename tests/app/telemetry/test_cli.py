@@ -110,7 +110,8 @@ def test_stats_add_what_the_service_of_this_folder_tells(run: Callable[..., Resu
         "tokens": 30,
         "padded_tokens": 40,
     }
-    index = {"collection": "notes", "chunks": 1, "recent_rows": 1, "dead_share": 0.0, "lag_writes": 3}
+    index = {"collection": "notes", "chunks": 1, "recent_rows": 1, "dead_share": 0.0}
+    index |= {"lag_writes": 3, "lag_s": 2.5}
     told["service"] = {
         "process": {"version": "1.2.3", "pid": 7, "uptime_s": 1.0, "resident_bytes": 1 << 20},
         "loads": [{"load": "search", "in_flight": 1, "most": 2, "refused": 3}],
@@ -130,6 +131,7 @@ def test_stats_add_what_the_service_of_this_folder_tells(run: Callable[..., Resu
     found = run("stats", "--url", service)
     assert "1.2.3, process 7" in found.stdout
     assert "75%" in found.stdout  # the batches' fill
+    assert "3 writes, 2.5 s" in found.stdout
     other = {**told, "database_id": "another"}
     Service.reply = (200, json.dumps(other).encode())
     found = run("stats", "--url", service, "--json")

@@ -47,7 +47,7 @@ LIVE = LiveFigures(
     decoder=EngineStatistics(1, 2, 3, 4, DecodingCounts(5, 6, 8, 3), PrefixStatistics(1, 64, 100, 30, 9)),
     answers_in_flight=1,
     reranks_in_flight=2,
-    indexes=(IndexFigures("notes", IndexStatistics(100, 10, 0.25, 7), 3),),
+    indexes=(IndexFigures("notes", IndexStatistics(100, 10, 0.25, 7), 3, 1.5),),
     limits=LimitFigures((GateFigures("search", 1, 2, 3),), 4, 5, 6, 7, 0.01),
     query_log_dropped=6,
 )
@@ -156,10 +156,13 @@ async def test_lag_is_what_the_next_search_has_to_take_in(
 ) -> None:
     await admin.post(f"/v1/collections/{garden}/search", json={"query": "tomatoes"})
     await admin.post(f"/v1/collections/{garden}/documents", json={"documents": [{"text": "Beans."}]})
-    before = samples((await admin.get("/metrics")).text)["footnote_index_lag_writes"]
+    before = samples((await admin.get("/metrics")).text)
     await admin.post(f"/v1/collections/{garden}/search", json={"query": "beans"})
-    after = samples((await admin.get("/metrics")).text)["footnote_index_lag_writes"]
-    assert (before[garden,], after[garden,]) == (1, 0)
+    after = samples((await admin.get("/metrics")).text)
+    lags = [found["footnote_index_lag_writes"][garden,] for found in (before, after)]
+    assert lags == [1, 0]
+    seconds = [found["footnote_index_lag_seconds"][garden,] for found in (before, after)]
+    assert seconds[0] > 0 == seconds[1]
 
 
 async def test_outside_loopback_a_key_is_needed(resources: Resources, settings: Settings, keys: Keys) -> None:
