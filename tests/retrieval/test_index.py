@@ -54,7 +54,8 @@ class IndexAgainstOracle(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.folder = TemporaryDirectory()
+        # tantivy's merging thread may still write while the folder goes.
+        self.folder = TemporaryDirectory(ignore_cleanup_errors=True)
         self.index = CollectionIndex(DIMENSION, self.new_folder())
         self.chunks: dict[int, IndexedChunk] = {}
         self.seq = 0
