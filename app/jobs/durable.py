@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app.db.engine import storage_errors
 from app.jobs.attempts import AttemptRef
 from app.jobs.context import StepRunner
 from app.jobs.failures import record_failure, restore_failure
@@ -78,15 +79,19 @@ class DurableAttempts:
         self._dbos.launch()
 
     async def start(self, ref: AttemptRef) -> bool:
-        """Start the attempt, unless this executor works on it. False: it has ended, or is another's."""
+        """Start the attempt, unless this executor works on it. False: it has ended, or is another's.
+
+        Raises Overloaded and StorageFull.
+        """
         from dbos import SetWorkflowID  # noqa: PLC0415
 
         workflow_id = f"{ref.job_id}.{ref.attempt}"
-        status = await self._dbos.get_workflow_status_async(workflow_id)
-        if status is None:
-            with SetWorkflowID(workflow_id):
-                await self._dbos.start_workflow_async(self._run_attempt, ref.job_id, ref.attempt)
-            return True
+        with storage_errors():
+            status = await self._dbos.get_workflow_status_async(workflow_id)
+            if status is None:
+                with SetWorkflowID(workflow_id):
+                    await self._dbos.start_workflow_async(self._run_attempt, ref.job_id, ref.attempt)
+                return True
         ours = status.executor_id == self._executor and status.app_version == STEPS_VERSION
         return ours and status.status not in _ENDED
 
@@ -99,7 +104,9 @@ class DurableAttempts:
             except FootnoteError as error:
                 return {"error": record_failure(error)}
 
-        outcome = await self._dbos.run_step_async({"name": name}, noted)
+        # DBOS writes down what the step gave. Where its database is away, the job is put off as for our own.
+        with storage_errors():
+            outcome = await self._dbos.run_step_async({"name": name}, noted)
         if (error := restore_failure(outcome.get("error"))) is not None:
             raise error
         return outcome["value"]

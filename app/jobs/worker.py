@@ -146,8 +146,12 @@ class Worker:
             await asyncio.sleep(RETRY_S)
 
     async def _start(self, attempts: DurableAttempts, ref: AttemptRef) -> None:
-        if not await attempts.start(ref):
-            await self._claims.end(ref)
+        started = False
+        try:
+            started = await attempts.start(ref)
+        finally:
+            if not started:
+                await self._claims.end(ref)
 
     async def _open(self) -> "Resources":
         async with self._opening:
