@@ -165,8 +165,20 @@ def _together(leaks: Sequence[Removal]) -> Removal:
 
 
 def _folds(judged: TrainingData, plan: TrainingPlan) -> int:
-    """As planned; else cross-validation where the held-out share would be few queries."""
-    if plan.folds is not None or judged.scored or judged.labelled:
+    """As planned; else cross-validation where the held-out share would be few queries.
+
+    Raises InvalidInput for folds of other examples than pairs: their parts are told apart by queries.
+    """
+    others = len(judged.scored) + len(judged.labelled)
+    if others and (plan.folds or 1) > 1:
+        raise InvalidInput(
+            "cross-validation is for queries with their passages",
+            field="folds",
+            found=f"{plan.folds} folds, and {others} scored pairs or labelled texts",
+            expected="1, or pairs and triplets only",
+            next_step="leave folds out of the plan",
+        )
+    if plan.folds is not None or others:
         return plan.folds or 1
     few = queries_in(judged.pairs) * plan.held_out_share < FEW_JUDGED_QUERIES
     return FOLDS if few else 1

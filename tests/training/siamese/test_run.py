@@ -9,6 +9,7 @@ import pytest
 
 from embeddings.artifact import load_manifest
 from embeddings.encoder import Encoder
+from embeddings.errors import InvalidInput
 from tests.training.encoder_fixtures import TEXTS, write_encoder
 from training.encoder_card import CARD
 from training.siamese import export
@@ -183,6 +184,18 @@ def test_cancelled_cross_validation_does_not_train_its_parts_again(
     report = make_run(tmp_path, base, in_service, folds=2).go()
     assert first.stat().st_mtime_ns == before
     assert report["domain"]["examples"] == QUESTIONS
+
+
+def test_folds_of_labelled_texts_are_refused_and_not_judged_on_what_they_were_trained_on(
+    base: Path, in_service: Path, tmp_path: Path
+) -> None:
+    rows = ({"text": passage(n), "label": f"label {n % 3}"} for n in range(QUESTIONS))
+    (tmp_path / DATA).mkdir()
+    (tmp_path / DATA / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = make_run(tmp_path, base, in_service, folds=3)
+    with pytest.raises(InvalidInput) as refused:
+        run.go()
+    assert refused.value.field == "folds"
 
 
 def test_documents_alone_get_written_queries(base: Path, in_service: Path, tmp_path: Path) -> None:
