@@ -19,8 +19,13 @@ def open_session(path: Path, exact: bool) -> Any:
     """
     options = ort.SessionOptions()
     if exact:
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        ask_exact_products(options)
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     # The memory arena stays on: without it the peak was 441 MB instead of 199.
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def ask_exact_products(options: ort.SessionOptions) -> None:
+    """8-bit products that are right on every processor. It changes nothing where the usual ones are."""
+    options.add_session_config_entry("session.x64quantprecision", "1")

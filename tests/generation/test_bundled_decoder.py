@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from generation.answering import Answerer
 from generation.artifact import BUNDLED_DECODER
 from generation.decoder import Decoder
 from generation.evaluation import evaluate_answers
+from generation.prompt import build_prompt, encode_texts
 from generation.questions import gold_source, read_records
 from generation.reader import GroundedReader
 from generation.sampling import SamplingSettings
 from generation.types import Answer, AnswerStatus, Source
+from retrieval.benchmark import load_task
+from training.siamese.general import BUILT_IN, FOLDER
 
 LIGHTHOUSE = (
     "The lighthouse on Gull Rock was designed by Maria Feldt. It was lit for the first time on 4 March 1871 "
@@ -54,6 +58,18 @@ def test_answers_with_the_words_of_the_right_source(
 def test_refuses_what_the_sources_do_not_hold(answerer: Answerer) -> None:
     answer = _ask(answerer, "What is the capital of Peru?")
     assert (answer.status, answer.text, answer.citations) == (AnswerStatus.NOT_FOUND, None, ())
+
+
+def test_weighs_what_to_say_first_alike_on_every_processor() -> None:
+    """Usual 8-bit products of a processor without VNNI take .080 and .146 for .132 and .107 (AMD Zen 3)."""
+    decoder = Decoder.load(BUNDLED_DECODER, threads=1)
+    paragraphs = list(load_task(FOLDER / BUILT_IN).documents.values())[40:43]
+    question = "What did the Works Council Directive require?"
+    asked, *passages = encode_texts(decoder.tokenizer, [question, *paragraphs])
+    layout = decoder.spec.layout
+    chances = np.exp(decoder.start(build_prompt(layout, asked, passages)).log_probs)
+    first = [layout.refuse, layout.passage_tokens[1], layout.passage_tokens[0]]
+    assert chances[first] == pytest.approx([0.7541, 0.1318, 0.1066], abs=0.01)
 
 
 def test_sampling_follows_its_seed(answerer: Answerer) -> None:
