@@ -1,7 +1,8 @@
 """Searches over HTTP at a steady rate, alone and beside a training: how far is their p99 pushed?
 
-The collection is this project's guide and the training is the whole job with its defaults: queries are
-written, negatives mined, the encoder trained, exported and judged. It is cancelled when the time is over.
+The collection is this project's guide and the training is the whole job, with the defaults but for its
+minutes: queries are written, negatives mined, the encoder trained, exported and judged. It is cancelled when
+the time is over.
 """
 
 import asyncio
@@ -31,7 +32,13 @@ WARM_S = 3.0
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=20.0, help="searches a second (%(default)s)")
     parser.add_argument("--idle-seconds", type=float, default=30.0)
-    parser.add_argument("--training-seconds", type=float, default=300.0)
+    parser.add_argument("--training-seconds", type=float, default=600.0)
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=3.0,
+        help="for the training: short, so that all stages come (%(default)s)",
+    )
 
 
 def measure(arguments: Namespace) -> Mapping[str, object]:
@@ -44,7 +51,7 @@ def measure(arguments: Namespace) -> Mapping[str, object]:
         with footnote_server(home) as server, _client(server, token) as client:
             asyncio.run(_search(server, arguments.rate, lambda s: s < WARM_S))
             idle = asyncio.run(_search(server, arguments.rate, lambda s: s < arguments.idle_seconds))
-            job = _train(client)
+            job = _train(client, arguments.minutes)
             deadline = time.monotonic() + arguments.training_seconds
             stages: dict[str, list[float]] = {}
             while (stage := _stage(client, job)) and time.monotonic() < deadline:
@@ -76,8 +83,9 @@ def _client(server: Server, token: str) -> httpx.Client:
     return httpx.Client(base_url=f"http://{server.host}:{server.port}", headers=headers, timeout=60)
 
 
-def _train(client: httpx.Client) -> str:
-    answer = client.post(f"/v1/admin/collections/{COLLECTION}/train", json={"promote": "never"})
+def _train(client: httpx.Client, minutes: float) -> str:
+    wanted = {"promote": "never", "plan": {"minutes": minutes}}
+    answer = client.post(f"/v1/admin/collections/{COLLECTION}/train", json=wanted)
     return str(answer.raise_for_status().json()["id"])
 
 

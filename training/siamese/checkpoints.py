@@ -20,14 +20,15 @@ from training.siamese.progress import read_losses
 class Progress:
     """How far a run is.
 
-    epoch, batch: of the next batch; fitting: steps that there is time for, None before that is known; stale:
-    evaluations since the best one.
+    epoch, batch: of the next batch; fitting: steps that there is time for, evaluations: after the first one
+    as many as there is time for, both None before that is known; stale: evaluations since the best one.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     fitting: int | None = None
+    evaluations: int | None = None
     tokens: int = 0
     seconds: float = 0.0
     first_loss: float | None = None

@@ -40,6 +40,8 @@ from training.siamese.watch import FitReport, Watch
 __all__ = ["FitReport", "Watch", "fit"]
 
 CHECKPOINT_EVERY_S = 30.0
+# Of the time that is left after the first evaluation, what the others may take.
+EVALUATION_SHARE = 0.15
 
 
 def fit(
@@ -99,6 +101,7 @@ class _Trainer:
         self._progress = Progress()
         self._planned = self._planned_steps()
         self._saved_at = 0.0
+        self._evaluation_s = 0.0
         self._pace = Pace()
 
     def _lengths(self) -> list[int]:
@@ -175,7 +178,8 @@ class _Trainer:
 
     def _shorten(self) -> None:
         """Plan for the time that is left, once the pace is known; after a kill for what is left then."""
-        ahead = self._pace.steps_ahead(self._progress.seconds, self._watch.seconds_left())
+        left = self._watch.seconds_left() - self._evaluations * self._evaluation_s
+        ahead = self._pace.steps_ahead(self._progress.seconds, left)
         agreed = int(self._team.agree(ahead or 0))
         if agreed:
             self._progress.fitting = self._progress.step + agreed
@@ -238,22 +242,26 @@ class _Trainer:
         following = (epoch, number + 1) if number + 1 < len(batches) else (epoch + 1, 0)
         return collate(self._name, examples, self._tokeniser), following
 
+    @property
+    def _evaluations(self) -> int:
+        """After the one at the start: as many as wanted, or as there is time for."""
+        affordable = self._progress.evaluations
+        return self._settings.evaluations if affordable is None else affordable
+
     def _is_due(self, late: bool) -> bool:
-        step, metrics, times = self._progress.step, self._progress.metrics, self._settings.evaluations
+        step, metrics, times = self._progress.step, self._progress.metrics, self._evaluations
         if self._watch.validate is None or not times or (metrics and metrics[-1][0] == step):
             return False
         return late or step in {round(self._total * part / times) for part in range(times + 1)}
 
     def _evaluate(self) -> None:
         """The metric of the weights that would be kept if the training ended now."""
-        progress, validate = self._progress, self._watch.validate
-        assert validate is not None  # noqa: S101
-        kept = self._weights.averaged(self._settings.averaged)
-        metric = 0.0
-        if self._writes:
-            with self._weights.replaced(kept):
-                metric = float(validate(self._model.eval()))
-        metric = self._team.agree(metric)
+        progress, kept = self._progress, self._weights.averaged(self._settings.averaged)
+        began = time.monotonic()
+        metric = self._team.agree(self._metric(kept) if self._writes else 0.0)
+        self._evaluation_s = time.monotonic() - began
+        if progress.evaluations is None:
+            progress.evaluations = int(self._team.agree(self._affordable()))
         progress.metrics.append((progress.step, metric))
         if progress.best_metric is not None and metric <= progress.best_metric:
             progress.stale += 1
@@ -262,6 +270,16 @@ class _Trainer:
         if progress.step and self._writes:
             self._file.save_best(progress.step, kept)
             self._save()
+
+    def _metric(self, weights: dict[str, Tensor]) -> float:
+        assert self._watch.validate is not None  # noqa: S101
+        with self._weights.replaced(weights):
+            return float(self._watch.validate(self._model.eval()))
+
+    def _affordable(self) -> int:
+        """How many further evaluations there is time for, one at least."""
+        wanted, left = self._settings.evaluations, self._watch.seconds_left()
+        return max(1, int(min(wanted, EVALUATION_SHARE * left / max(self._evaluation_s, 1e-9))))
 
     def _finish(self) -> None:
         """Give the model its weights, in the process that has them on its disk."""

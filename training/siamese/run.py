@@ -47,6 +47,7 @@ from training.siamese.plan import Optimisation, TrainingPlan, read_plan
 from training.siamese.preparing import Prepared, prepare
 from training.siamese.pretraining import pretrain
 from training.siamese.progress import ProgressFile, RunCancelled
+from training.siamese.remembering import Remembering
 from training.siamese.splitting import Split, held_out_task, part_of
 from training.siamese.together import train_together
 from training.siamese.types import EncodeTexts, Pair, Shape, TrainingData
@@ -83,6 +84,10 @@ class SiameseRun:
     trainings: int = 1
     mined: _Mined | None = None
     ray: OnRay | None = None
+    _encode_in_service: EncodeTexts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._encode_in_service = Remembering(self.old.encode) if self.ray is None else self.ray.encode
 
     def go(self) -> dict[str, Any]:
         """Do what is left to do. Returns the report, which then also stands in the folder."""
@@ -213,10 +218,6 @@ class SiameseRun:
     def _encode(self, model: SentenceTransformer, number: int) -> EncodeTexts:
         """The encoder in service where it is the model still: its int8 graph is three times as fast."""
         return self._encode_in_service if number == 1 and self._starts_in_service else encode_with(model)
-
-    @property
-    def _encode_in_service(self) -> EncodeTexts:
-        return self.old.encode if self.ray is None else self.ray.encode
 
     @property
     def _starts_in_service(self) -> bool:

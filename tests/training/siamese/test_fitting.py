@@ -2,6 +2,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from tests.training.siamese.model_fixtures import encoder, labelled, pairs, scor
 from training.siamese import fitting
 from training.siamese.encoding import encode_with
 from training.siamese.fitting import FitReport, Watch, fit
-from training.siamese.pace import PACE_STEPS
+from training.siamese.pace import MIN_STEPS
 from training.siamese.plan import Objective, Optimisation
 from training.siamese.progress import RunCancelled, read_losses
 from training.siamese.types import LabelledText, TrainingData
@@ -219,7 +220,30 @@ def test_schedule_is_shortened_to_the_time_that_is_left(tmp_path: Path) -> None:
     settings = msgspec.structs.replace(QUICK, epochs=40)
     report = train(encoder(), tmp_path, settings, seconds_left=lambda: 1e-9)
     assert report.ended == "done"
-    assert report.steps == PACE_STEPS + 1 < report.planned_steps
+    assert report.steps == MIN_STEPS + 1 < report.planned_steps
+
+
+@pytest.mark.parametrize(("minutes", "evaluations"), [(60, 4), (1.5, 1)])
+def test_evaluations_are_fewer_where_they_would_take_much_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, evaluations: int
+) -> None:
+    now = [0.0]
+
+    def later(seconds: float = 0.01) -> float:
+        now[0] += seconds
+        return now[0]
+
+    monkeypatch.setattr(fitting, "time", SimpleNamespace(monotonic=later))
+
+    settings = msgspec.structs.replace(QUICK, epochs=4)
+    report = train(
+        encoder(),
+        tmp_path,
+        settings,
+        validate=lambda _model: later(10),
+        seconds_left=lambda: 60 * minutes - now[0],
+    )
+    assert len(report.metrics) == 1 + evaluations
 
 
 def test_averaged_weights_lie_between_old_and_new(tmp_path: Path) -> None:
