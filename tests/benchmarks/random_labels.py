@@ -23,7 +23,7 @@ import msgspec
 from retrieval.benchmark import RetrievalTask, load_task
 from tests.benchmarks.texts import NoData, data_folder
 from training.siamese.folder import REPORT
-from training.siamese.plan import Optimisation, TrainingPlan, write_plan
+from training.siamese.plan import PlannedOptimisation, TrainingPlan, write_plan
 
 DOCUMENTS = 400
 STEPS = 20  # two passes over the claims, as long as is allowed for
@@ -63,7 +63,7 @@ def train_on_chance(task: RetrievalTask, folder: Path, seed: int) -> dict[str, A
     """One run in a folder; its report."""
     sources = folder / "sources"
     write_chance(task, sources, random.Random(seed))
-    optimisation = Optimisation(max_steps=STEPS, batch_examples=32, seed=seed)
+    optimisation = PlannedOptimisation(max_steps=STEPS, batch_examples=32, seed=seed)
     run = folder / "run"
     run.mkdir()
     write_plan(

@@ -78,6 +78,7 @@ def _search(
 class _Miner:
     def __init__(self, pairs: Sequence[Pair], passages: Corpus, settings: Negatives) -> None:
         self._settings = settings
+        self._count = settings.count or 0
         self._texts = list(passages.values())
         self._keys = [_key(text) for text in self._texts]
         self._documents = [document_of(passage) for passage in passages]
@@ -99,13 +100,13 @@ class _Miner:
         found = list(pair.negatives)
         taken = {_key(text) for text in found}
         for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-            if len(found) >= self._settings.count:
+            if len(found) >= self._count:
                 break
             if not self._passed_over(pair, row, score > ceiling) and self._keys[row] not in taken:
                 taken.add(self._keys[row])
                 found.append(self._texts[row])
         self._counts["negatives"] += len(found) - len(pair.negatives)
-        self._counts["short"] += len(found) < self._settings.count
+        self._counts["short"] += len(found) < self._count
         return replace(pair, negatives=tuple(found))
 
     def _passed_over(self, pair: Pair, row: int, close: bool) -> bool:

@@ -43,7 +43,7 @@ from training.siamese.keeping import kept, write_json
 from training.siamese.layer_mixing import mix_layers, open_encoder
 from training.siamese.negatives import MiningReport, mine_negatives
 from training.siamese.on_ray import OnRay, RayEncode
-from training.siamese.plan import Optimisation, TrainingPlan, read_plan
+from training.siamese.plan import Negatives, Optimisation, TrainingPlan, read_plan
 from training.siamese.preparing import Prepared, prepare
 from training.siamese.pretraining import pretrain
 from training.siamese.progress import ProgressFile, RunCancelled
@@ -71,7 +71,8 @@ class SiameseRun:
     Of a part of a cross-validation: part: its name, followed_in: the folder of the whole run, which tells of
     progress; trainings: that share the time that is left, this one and those behind it; mined: the pairs with
     their negatives, by query and positive. ray: the cluster that prepares, and that trains where it has
-    several workers for it.
+    several workers for it. written: whether most examples are written queries, which settings go by that the
+    plan leaves open.
     """
 
     folder: Path
@@ -84,6 +85,7 @@ class SiameseRun:
     trainings: int = 1
     mined: _Mined | None = None
     ray: OnRay | None = None
+    written: bool = False
     _encode_in_service: EncodeTexts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,12 +99,26 @@ class SiameseRun:
         prepared = prepare(self.folder, self.plan, self._encode_in_service, show, draft)
         # Before the long part: it may find that there is too little to be judged on.
         task = held_out_task(prepared.held_out, prepared.train)
-        report: dict[str, Any] = {"plan": msgspec.to_builtins(self.plan), "data": prepared.report}
+        self.written = prepared.train.mostly_written
+        report: dict[str, Any] = {"plan": self._settled_plan(), "data": prepared.report}
         trials = self._cross_validate(prepared, task)
         report["training"] = self._train(prepared)
         self._export(prepared, report)
         new = Encoder.load(self.folder / ARTIFACT, torch.get_num_threads())
         return self._judge(trials or [Trial(task, new)], new, report)
+
+    @property
+    def _optimisation(self) -> Optimisation:
+        return self.plan.optimisation.settled(written=self.written)
+
+    @property
+    def _negatives(self) -> Negatives:
+        return self.plan.negatives.settled(written=self.written)
+
+    def _settled_plan(self) -> dict[str, Any]:
+        """The plan with what is done where it leaves something open."""
+        settled = {"optimisation": self._optimisation, "negatives": self._negatives}
+        return {**msgspec.to_builtins(self.plan), **msgspec.to_builtins(settled)}
 
     def _cross_validate(self, prepared: Prepared, task: Task) -> list[Trial]:
         """Train once for each part of what is judged, on all other parts; nothing without such parts."""
@@ -160,11 +176,11 @@ class SiameseRun:
         if settings.kind == "none":
             return None
         watch = self._watch("pretrain", "pretraining", 2)
-        return asdict(pretrain(model, prepared.train.corpus, settings, self.plan.optimisation, watch))
+        return asdict(pretrain(model, prepared.train.corpus, settings, self._optimisation, watch))
 
     def _round(self, model: SentenceTransformer, number: int, prepared: Prepared) -> dict[str, Any]:
         pairs, mining = self._mined(model, number, prepared.train)
-        settings = self.plan.optimisation
+        settings = self._optimisation
         validate = make_validator(prepared.validation.pairs, prepared.train.corpus, settings.seed)
         share = msgspec.structs.replace(settings, epochs=settings.epochs / self.plan.negatives.rounds)
         rounds = self.plan.negatives.rounds - number + 1
@@ -209,7 +225,7 @@ class SiameseRun:
         def mine() -> tuple[tuple[Pair, ...], dict[str, Any]]:
             reports: list[MiningReport] = []
             show = self._progress("mine").show
-            wanted = self.plan.negatives
+            wanted = self._negatives
             mined = mine_negatives(data.pairs, data.corpus, encode, wanted, show, reports.append)
             return mined, asdict(reports[0])
 

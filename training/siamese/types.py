@@ -84,6 +84,12 @@ class TrainingData:
         shape = max(counts, key=lambda each: counts[each])
         return shape if counts[shape] else None
 
+    @property
+    def mostly_written(self) -> bool:
+        """Whether most examples are written queries."""
+        written = sum(1 for pair in self.pairs if pair.origin == Origin.SYNTHETIC)
+        return 2 * written > len(self)
+
     def __len__(self) -> int:
         return len(self.pairs) + len(self.scored) + len(self.labelled)
 

@@ -15,7 +15,7 @@ from training.encoder_card import CARD
 from training.siamese import export
 from training.siamese.export import export_encoder
 from training.siamese.folder import ARTIFACT, CORPUS, DATA, FAILURE, FEEDBACK, REPORT
-from training.siamese.plan import Cleaning, Gate, Optimisation, Synthetic, TrainingPlan, write_plan
+from training.siamese.plan import Cleaning, Gate, PlannedOptimisation, Synthetic, TrainingPlan, write_plan
 from training.siamese.preparing import prepare
 from training.siamese.progress import RunCancelled, read_losses, read_progress
 from training.siamese.run import MODEL, SiameseRun, main
@@ -61,7 +61,7 @@ def make_run(folder: Path, base: Path, in_service: Path, **settings: object) -> 
             "name": "new",
             "base": str(base),
             "in_service": str(in_service),
-            "optimisation": Optimisation(
+            "optimisation": PlannedOptimisation(
                 epochs=2, batch_examples=8, max_tokens=48, evaluations=0, averaged=0.5
             ),
             "cleaning": Cleaning(near_duplicates=1.0),
@@ -203,6 +203,19 @@ def test_documents_alone_get_written_queries(base: Path, in_service: Path, tmp_p
     report = make_run(tmp_path, base, in_service, synthetic=WRITTEN).go()
     assert set(report["data"]["train"]) == {"synthetic", "passages"}
     assert report["data"]["held_out"]["synthetic"] > 0
+
+
+def test_what_a_plan_leaves_open_goes_by_who_wrote_the_queries(
+    done: Path, base: Path, in_service: Path, tmp_path: Path
+) -> None:
+    give_documents(tmp_path)
+    written = make_run(tmp_path, base, in_service, synthetic=WRITTEN).go()
+    labelled = json.loads((done / REPORT).read_text())
+    plans = [each["plan"] for each in (labelled, written)]
+    assert [plan["negatives"]["count"] for plan in plans] == [1, 0]
+    assert [plan["optimisation"]["learning_rate"] for plan in plans] == [2e-5, 5e-5]
+    assert [plan["optimisation"]["batch_examples"] for plan in plans] == [8, 8]  # named in the plan
+    assert written["training"]["rounds"][0]["mining"]["negatives"] == 0
 
 
 def test_one_example_among_documents_does_not_stand_in_the_way(
