@@ -63,8 +63,8 @@ class Encoder:
             )
         path, spec = directory / manifest.weights, manifest.encoder
         tokenizer = read_tokenizer(directory / TOKENIZER)
-        if GOLDEN not in manifest.files:
-            return cls(opener(path, False), tokenizer, manifest, spec, threads)
+        if GOLDEN not in manifest.files:  # nothing tells whether the usual products are right
+            return cls(opener(path, True), tokenizer, manifest, spec, threads)
         return first_faithful(
             GoldenVectors.read(directory),
             directory,

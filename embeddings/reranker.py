@@ -83,8 +83,8 @@ class Reranker:
         path = directory / manifest.weights
 
         tokenizer = read_tokenizer(directory / TOKENIZER)
-        if GOLDEN not in manifest.files:
-            return cls(opener(path, False), tokenizer, manifest, threads)
+        if GOLDEN not in manifest.files:  # nothing tells whether the usual products are right
+            return cls(opener(path, True), tokenizer, manifest, threads)
         faithful = first_faithful(
             GoldenVectors.read(directory),
             directory,

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from embeddings.artifact import TOKENIZER, load_manifest
 from embeddings.errors import ModelDamaged
+from embeddings.sessions import ask_exact_products
 from generation.causal.slots import SlotBuffer
 from generation.causal.spec import CausalSpec, is_causal, read_causal_spec
 
@@ -53,6 +54,7 @@ def _open_session(weights: Path, threads: int) -> ort.InferenceSession:
     # token at a time); between passes they sleep, so that an idle service takes no processor time.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    ask_exact_products(options)
     try:
         return ort.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions have no common type

@@ -37,6 +37,7 @@ ENDED = ("done", "failed", "cancelled")
 # Small, and promoted whatever it is worth: what is measured is that each job ends well.
 PLAN = {
     "optimisation": {"max_steps": 12, "batch_examples": 16},
+    "negatives": {"count": 1},
     "synthetic": {"passages": 80, "sources": ["headings", "sentences"]},
     "gate": {"min_gain": -100.0, "max_general_loss": 100.0, "min_queries": 1},
     "minutes": 5,

@@ -63,11 +63,27 @@ def test_faithful_processor_uses_the_usual_kernels(artifact: Path, caplog: pytes
 
     def opener(path: Path, exact: bool) -> Any:
         asked.append(exact)
-        return open_session(path, exact)
+        return open_session(path, True)  # right on this processor too, whatever it is
 
     Encoder.load(artifact, opener=opener)
     assert asked == [False]
     assert caplog.messages == []
+
+
+def test_without_golden_vectors_products_are_exact(tmp_path: Path) -> None:
+    """A conversion judges its encoder before it has any, and a processor without VNNI would spoil it."""
+    shutil.copytree(BUNDLED_ENCODER, tmp_path / "encoder")
+    manifest = load_manifest(tmp_path / "encoder")
+    files = {name: file for name, file in manifest.files.items() if name != GOLDEN}
+    write_manifest(tmp_path / "encoder", msgspec.structs.replace(manifest, files=files))
+    asked = []
+
+    def opener(path: Path, exact: bool) -> Any:
+        asked.append(exact)
+        return open_session(path, exact)
+
+    Encoder.load(tmp_path / "encoder", opener=opener)
+    assert asked == [True]
 
 
 def test_exact_kernels_agree_with_the_usual_ones_where_those_are_right(artifact: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from embeddings.sessions import ask_exact_products
 from training.causal_blueprint import Linear
 from training.causal_weights import Blocks, DynamicInt8, Float32, WeightForm
 from training.causal_writing import GraphWriter
@@ -25,7 +26,9 @@ def run(form: WeightForm, layer: Linear) -> NDArray[np.float32]:
         for each, size in (("source", 80), (name, 33))
     )
     model = graph.finish([given], [result])
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    ask_exact_products(options)
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     found: NDArray[np.float32] = session.run(None, {"source": SOURCE})[0]
     return found
 

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from embeddings.sessions import open_session
 from training.static_quantisation import Feed, quantise_static
 
 WORDS, CHANNELS, HIDDEN = 50, 16, 32
@@ -68,8 +68,7 @@ CALIBRATION = [feed(list(range(1, WORDS)))]
 
 
 def run(path: Path, inputs: Feed) -> NDArray[np.float32]:
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    rows: NDArray[np.float32] = session.run(None, inputs)[0]
+    rows: NDArray[np.float32] = open_session(path, True).run(None, inputs)[0]
     return rows
 
 

@@ -57,6 +57,7 @@ MODEL = "model"
 TRAINING = "training.json"
 # Of the minutes that a plan allows, what is left to export and judgement.
 TRAINING_SHARE = 0.7
+WRITTEN_ONLY = "the held-out examples are written queries: what people ask may gain less, or lose"
 # A run that was told to stop and is deep in a library ends hard after so long: all it keeps is written whole.
 GRACE_S = 1.5
 
@@ -105,7 +106,8 @@ class SiameseRun:
         report["training"] = self._train(prepared)
         self._export(prepared, report)
         new = Encoder.load(self.folder / ARTIFACT, torch.get_num_threads())
-        return self._judge(trials or [Trial(task, new)], new, report)
+        caveats = (WRITTEN_ONLY,) if prepared.held_out.mostly_written else ()
+        return self._judge(trials or [Trial(task, new)], new, report, caveats)
 
     @property
     def _optimisation(self) -> Optimisation:
@@ -265,11 +267,13 @@ class SiameseRun:
         texts = list(prepared.train.corpus.values())
         export_encoder(self.folder / MODEL, self.folder / ARTIFACT, self.plan, texts, report)
 
-    def _judge(self, trials: Sequence[Trial], new: Encoder, report: dict[str, Any]) -> dict[str, Any]:
+    def _judge(
+        self, trials: Sequence[Trial], new: Encoder, report: dict[str, Any], caveats: tuple[str, ...]
+    ) -> dict[str, Any]:
         verdict = judge(
             trials, self.plan.general, self.old, new, self.plan.gate, self._progress("judge").show
         )
-        report |= asdict(verdict)
+        report |= asdict(replace(verdict, reasons=(*verdict.reasons, *caveats)))
         report["model_id"] = {"old": self.old.model_id, "new": new.model_id}
         report["seconds"] = round(time.monotonic() - self.began, 1)
         write_card(self.folder / ARTIFACT, report, self.folder)

@@ -25,7 +25,7 @@ async def test_training_is_a_job_with_the_whole_plan(
     assert (asked["promote"], asked["dry_run"], asked["release"]) == ("gate", False, 1)
     assert asked["plan"]["name"] == "better"
     assert asked["plan"]["optimisation"]["epochs"] == 1
-    assert asked["plan"]["optimisation"]["batch_examples"] > 1
+    assert asked["plan"]["optimisation"]["evaluations"] > 1
     assert (asked["plan"]["base"], asked["plan"]["in_service"]) == (None, None)
     assert asked["plan"]["threads"] == resources.settings.threads
     assert_problem(await admin.post(TRAIN, json={}), 409, "collection")

@@ -18,7 +18,7 @@ from training.siamese.folder import ARTIFACT, CORPUS, DATA, FAILURE, FEEDBACK, R
 from training.siamese.plan import Cleaning, Gate, PlannedOptimisation, Synthetic, TrainingPlan, write_plan
 from training.siamese.preparing import prepare
 from training.siamese.progress import RunCancelled, read_losses, read_progress
-from training.siamese.run import MODEL, SiameseRun, main
+from training.siamese.run import MODEL, WRITTEN_ONLY, SiameseRun, main
 from training.siamese.types import Origin
 
 QUESTIONS = 60
@@ -101,6 +101,7 @@ def test_pairs_become_an_encoder_that_can_be_served_and_a_verdict(done: Path, in
     assert report["model_id"] == {"old": load_manifest(in_service).model_id, "new": new.model_id}
     assert isinstance(report["promote"], bool)
     assert report["reasons"]
+    assert WRITTEN_ONLY not in report["reasons"]
     assert report["domain"]["examples"] == report["data"]["held_out"]["uploaded"]
     assert report["training"]["rounds"][0]["mining"]["negatives"] > 0
 
@@ -203,6 +204,7 @@ def test_documents_alone_get_written_queries(base: Path, in_service: Path, tmp_p
     report = make_run(tmp_path, base, in_service, synthetic=WRITTEN).go()
     assert set(report["data"]["train"]) == {"synthetic", "passages"}
     assert report["data"]["held_out"]["synthetic"] > 0
+    assert report["reasons"][-1] == WRITTEN_ONLY
 
 
 def test_what_a_plan_leaves_open_goes_by_who_wrote_the_queries(
