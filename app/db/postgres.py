@@ -29,7 +29,7 @@ KEPT_CONNECTIONS = 4
 MAX_SNAPSHOTS = 15
 MAX_STATEMENTS = 10
 # A process that hangs, or whose machine is gone, gives up its turn to write after so long.
-ABANDONED_S = 60
+ABANDONED_S = 20
 # So that the other end's silence is noticed: after 30 s and 5 more tries, or a minute where it owes an answer
 # to what was sent.
 _CONNECTING = {

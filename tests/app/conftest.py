@@ -1,9 +1,11 @@
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from app.db.migrations import apply_migrations
 from app.resources import Models, Resources, open_resources
 from app.settings import Settings
 from generation.answering import Answerer
@@ -53,9 +55,20 @@ def models(tmp_path: Path, encoder: HashingEncoder) -> Models:
     return Models(encoder, write_word_tokenizer(tmp_path), Answerer(None, refuse_below=0.0))
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with all tables. Copied, because to migrate one takes five times as long."""
+    path = tmp_path_factory.mktemp("migrated") / "footnote.db"
+    apply_migrations(path, 10)
+    return path
+
+
 @pytest.fixture
-async def resources(settings: Settings, models: Models) -> AsyncIterator[Resources]:
+async def resources(settings: Settings, models: Models, migrated_file: Path) -> AsyncIterator[Resources]:
     """The open service on an empty database."""
+    if settings.database_url is None:
+        settings.home.mkdir(mode=0o700, exist_ok=True)
+        shutil.copy(migrated_file, settings.home)
     async with open_resources(settings, models) as opened:
         yield opened
 

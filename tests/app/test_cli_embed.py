@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from app.cli.program import program
 
 COMMAND = [sys.executable, "-c", "from app.cli import main; main()"]
-LINES = 9_000  # several windows
+LINES = 4_500  # several windows
 
 
 def write_source(folder: Path, lines: int) -> Path:

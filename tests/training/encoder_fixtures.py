@@ -3,6 +3,7 @@
 Each is two layers of 32 numbers, so that an export takes seconds.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,20 @@ def _wrapped(tokenizer: Tokenizer, names: Sequence[str]) -> PreTrainedTokenizerF
 
 
 def _word_pieces(names: Sequence[str]) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token=next(name for name in names if "unk" in name.lower())))
+    """Byte pair encoding's pieces, each at the beginning of a word and inside it.
+
+    The trainer of word pieces breaks ties by chance, and a test of what is learned would fail now and then.
+    """
+    tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=800, special_tokens=list(names), show_progress=False)
-    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=850, show_progress=False))
+    parts = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
+    pieces = [*names, *parts, *(f"##{part}" for part in parts)]
+    unknown = next(name for name in names if "unk" in name.lower())
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer.model = models.WordPiece(vocabulary, unk_token=unknown)
+    tokenizer.add_special_tokens(list(names))
     return tokenizer
 
 
@@ -153,7 +163,16 @@ def _unigram(names: Sequence[str]) -> Tokenizer:
         vocab_size=800, special_tokens=list(names), unk_token=unknown, show_progress=False
     )
     tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.model = _in_order(tokenizer, names)
     return tokenizer
+
+
+def _in_order(tokenizer: Tokenizer, names: Sequence[str]) -> models.Unigram:
+    """The trained model, its pieces numbered in one order: the trainer's differs from process to process."""
+    model = json.loads(tokenizer.to_str())["model"]
+    pieces = [(piece, score) for piece, score in model["vocab"]]
+    ordered = pieces[: len(names)] + sorted(pieces[len(names) :])
+    return models.Unigram(ordered, unk_id=model["unk_id"])
 
 
 def _byte_pairs(names: Sequence[str]) -> Tokenizer:
