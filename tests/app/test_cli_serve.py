@@ -47,6 +47,14 @@ class Service:
         return self.process.returncode
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Under nohup, or in a script's background, SIGINT is ignored, and a service would inherit that."""
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, kept)
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     running = Service(tmp_path / "home")
