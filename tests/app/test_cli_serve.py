@@ -56,8 +56,9 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    running = Service(tmp_path / "home")
+def service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """A service in an empty home. Parameter: its options, none unless given."""
+    running = Service(tmp_path / "home", *getattr(request, "param", ()))
     yield running
     running.process.kill()
     running.process.wait()
@@ -76,8 +77,8 @@ def test_first_start_has_a_key_and_the_guide_and_the_second_no_key(service: Serv
     assert KEY.search(again.printed) is None
 
 
-def test_link_that_the_start_prints_opens_the_page_once(tmp_path: Path) -> None:
-    service = Service(tmp_path / "home", "--no-guide")
+@pytest.mark.parametrize("service", [("--no-guide",)], indirect=True, ids=["no guide"])
+def test_link_that_the_start_prints_opens_the_page_once(service: Service) -> None:
     found = LINK.search(service.printed)
     assert found is not None
     link = found[1]
@@ -87,7 +88,6 @@ def test_link_that_the_start_prints_opens_the_page_once(tmp_path: Path) -> None:
         assert browser.get(link).status_code == 303
         assert browser.post("/v1/collections", json={"name": "notes"}, headers=own).status_code == 201
     assert httpx.get(link).status_code == 401
-    service.stop()
 
 
 def test_log_of_a_service_at_its_most_talkative_holds_no_secret(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from training.siamese.folder import REPORT
 from training.siamese.plan import PlannedOptimisation, TrainingPlan, write_plan
 
 DOCUMENTS = 200
-STEPS = 10  # about two passes over the claims
+STEPS = 10  # a little more than one pass over the claims
 MAX_TOKENS = 64  # there is nothing to be found behind them, either
 
 
