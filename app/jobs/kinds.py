@@ -3,9 +3,9 @@
 from app.jobs.ingest_files import ingest_files
 from app.jobs.reindexing import REINDEX, reindex
 from app.jobs.runner import JobFunction
-from app.jobs.service import INGEST_FILES
+from app.jobs.service import INGEST_FILES, TRAIN
 from app.jobs.snapshot import SNAPSHOT, snapshot
-from app.jobs.training import TRAIN, train_encoder
+from app.jobs.training import train_encoder
 
 # A kind is added here: `async def function(context: JobContext) -> dict[str, Any]`, the dict being JSON.
 FUNCTIONS: dict[str, JobFunction] = {

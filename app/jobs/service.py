@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from anyio import to_thread
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.collections import find_collection
 from app.db.engine import Database
@@ -17,6 +18,9 @@ from app.settings import Settings
 from embeddings.errors import Conflict, FootnoteError, InvalidInput
 
 INGEST_FILES = "ingest-files"
+TRAIN = "train-encoder"
+# What a collection has one active job of: trainings would each be compared with what the other replaces.
+ONE_AT_A_TIME = frozenset({TRAIN})
 MAX_PAGE = 1000
 POLL_S = 0.3
 
@@ -34,16 +38,16 @@ class JobService:
         collection: str | None = None,
         input: Mapping[str, Any] | None = None,  # noqa: A002
     ) -> JobInfo:
-        """Ask for a job. input: JSON values for the kind's function. Raises NotFound for the collection."""
+        """Ask for a job. input: JSON values for the kind's function.
+
+        Raises NotFound for the collection, Conflict for a second job of a kind that goes ONE_AT_A_TIME.
+        """
         return await self._insert(make_job_id(), NewJob(kind, collection, input or {}))
 
     async def find_active(self, kind: str, collection: str | None) -> JobInfo | None:
         """The oldest job of this kind that waits or runs for the collection."""
-        found: list[JobInfo] = []
         async with self._database.read() as connection:
-            for state in (JobState.QUEUED, JobState.RUNNING):
-                found += await list_jobs(connection, JobFilter(state, kind, collection), MAX_PAGE, None)
-        return min(found, key=lambda job: job.id, default=None)
+            return await _oldest_active(connection, kind, collection)
 
     async def ingest_files(
         self, collection: str, uploads: Sequence[Upload], metadata: Mapping[str, Any] | None = None
@@ -61,7 +65,7 @@ class JobService:
         """Ask for a job with files, if there are any, each an item of it; they are on the disk when this
         returns.
 
-        job_id: of `make_job_id`. Raises NotFound for the collection, StorageFull.
+        job_id: of `make_job_id`. Raises what `submit` raises, StorageFull.
         """
         if new.collection is not None:
             async with self._database.read() as connection:
@@ -124,9 +128,7 @@ class JobService:
             if job.state not in {JobState.CANCELLED, JobState.FAILED}:
                 next_step = "to try items that failed again, retry the job"
                 raise _wrong_state(job, "cancelled or failed", next_step)
-            await reset_items(connection, job_id, ItemState.PENDING)
-            await change_job(connection, job, _queued_again(job))
-            return await find_job(connection, job_id)
+            return await _queue_again(connection, job, ItemState.PENDING)
 
     async def retry(self, job_id: str) -> JobInfo:
         """Try the items that failed again, and no others. Raises NotFound, Conflict."""
@@ -142,9 +144,7 @@ class JobService:
                     expected="at least one failed item",
                     next_step="to go on with a cancelled or failed job, resume it",
                 )
-            await reset_items(connection, job_id, ItemState.ERROR)
-            await change_job(connection, job, _queued_again(job))
-            return await find_job(connection, job_id)
+            return await _queue_again(connection, job, ItemState.ERROR)
 
     async def follow(self, job_id: str, poll_s: float = POLL_S) -> AsyncGenerator[JobInfo, None]:
         """Yield the job every poll_s seconds, for the last time when it has ended. Raises NotFound."""
@@ -157,13 +157,41 @@ class JobService:
         async with self._database.write() as connection:
             if new.collection is not None:
                 await find_collection(connection, new.collection)
+            await _check_alone(connection, new.kind, new.collection)
             await insert_job(connection, job_id, new, stored)
             return await find_job(connection, job_id)
 
 
-def _queued_again(job: JobInfo) -> dict[str, Any]:
+async def _oldest_active(connection: AsyncConnection, kind: str, collection: str | None) -> JobInfo | None:
+    found: list[JobInfo] = []
+    for state in (JobState.QUEUED, JobState.RUNNING):
+        found += await list_jobs(connection, JobFilter(state, kind, collection), MAX_PAGE, None)
+    return min(found, key=lambda job: job.id, default=None)
+
+
+async def _check_alone(connection: AsyncConnection, kind: str, collection: str | None) -> None:
+    """Raises Conflict. In the transaction that queues the job: of two that ask at once, one is refused."""
+    if kind not in ONE_AT_A_TIME:
+        return
+    active = await _oldest_active(connection, kind, collection)
+    if active is not None:
+        raise Conflict(
+            f"a job of the kind {kind} is under way for {collection!r}",
+            field="collection",
+            found=f"the job {active.id}",
+            expected="one such job of a collection at a time",
+            next_step=f"wait until it has ended, or: footnote jobs cancel {active.id}",
+        )
+
+
+async def _queue_again(connection: AsyncConnection, job: JobInfo, tried: ItemState) -> JobInfo:
+    """tried: which of its items are to be tried again."""
+    await _check_alone(connection, job.kind, job.collection)
+    await reset_items(connection, job.id, tried)
     cleared = dict.fromkeys(("error", "result", "started_at", "ended_at"))
-    return cleared | {"state": JobState.QUEUED, "attempt": job.attempt + 1, "starts": 0}
+    queued = {"state": JobState.QUEUED, "attempt": job.attempt + 1, "starts": 0}
+    await change_job(connection, job, cleared | queued)
+    return await find_job(connection, job.id)
 
 
 def _wrong_state(job: JobInfo, expected: str, next_step: str) -> Conflict:

@@ -13,7 +13,7 @@ from app.db.releases import find_served
 from app.jobs.attempts import end_item
 from app.jobs.context import JobContext
 from app.jobs.rows import make_job_id, no_such_job
-from app.jobs.service import MAX_PAGE, JobService
+from app.jobs.service import MAX_PAGE, TRAIN, JobService
 from app.jobs.trainer import TRAINER, modules_missing, ray_options, trainer_of
 from app.jobs.training_folder import (
     RESULT,
@@ -35,7 +35,6 @@ from training.siamese.plan import TrainingPlan, write_plan
 if TYPE_CHECKING:
     from app.resources import Resources
 
-TRAIN = "train-encoder"
 RELEASE = "release.json"
 
 
@@ -56,9 +55,6 @@ async def submit_training(
     _require_packages()
     job_id = make_job_id()
     plan, serving = await trainings.plan(name, wanted, usual_name=f"{name}-{job_id[-8:]}")
-    active = await jobs.find_active(TRAIN, name)
-    if active is not None:
-        raise _under_way(name, active)
     asked = {
         "plan": msgspec.to_builtins(plan),
         "promote": wanted.promote,
@@ -227,13 +223,3 @@ def _require_packages() -> None:
             expected="the extra `train`",
             next_step="make setup-dev, or pip install 'footnote[train]'",
         )
-
-
-def _under_way(name: str, active: JobInfo) -> Conflict:
-    return Conflict(
-        f"a training of {name!r} is under way",
-        field="collection",
-        found=f"the job {active.id}",
-        expected="one training of a collection at a time",
-        next_step=f"wait until it has ended, or: footnote jobs cancel {active.id}",
-    )

@@ -8,9 +8,8 @@ from typing import Any
 
 from app.http.problems import Problem, problem_of
 from app.jobs.reindexing import REINDEX
-from app.jobs.service import INGEST_FILES
+from app.jobs.service import INGEST_FILES, TRAIN
 from app.jobs.snapshot import SNAPSHOT
-from app.jobs.training import TRAIN
 from app.jobs.types import ItemInfo, ItemState, JobInfo, JobState, Progress
 
 KINDS = {

@@ -9,7 +9,8 @@ from litestar.response import Redirect
 
 from app.http.access import FILTERED, principal_of
 from app.jobs.rows import no_such_job
-from app.jobs.training import TRAIN, training_report
+from app.jobs.service import TRAIN
+from app.jobs.training import training_report
 from app.jobs.types import ItemState, JobFilter, JobInfo, JobState
 from app.pages.fields import chosen_of
 from app.pages.job_views import KINDS, STATES, ItemView, JobView

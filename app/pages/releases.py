@@ -12,7 +12,8 @@ from litestar.response import Redirect
 from app.http.access import principal_of
 from app.http.documents import require_form
 from app.jobs.reindexing import submit_reindex
-from app.jobs.training import TRAIN, submit_training
+from app.jobs.service import TRAIN
+from app.jobs.training import submit_training
 from app.jobs.types import JobFilter
 from app.jobs.uploads import Upload
 from app.pages.collections import CollectionName

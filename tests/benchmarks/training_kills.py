@@ -2,8 +2,9 @@
 
 One of three dies: the training process, the worker that follows it, or the service with both. Each job has to
 end, in a release that serves or with a clear failure, and searches are answered by the old release meanwhile.
-The collection is a part of this project's guide, so that a job takes a minute; a training takes a few steps,
-and whatever comes out may go into service, so that later trainings go on from earlier ones.
+The collection is a part of this project's guide, so that a job takes minutes; a training takes a few steps,
+without cross-validation (`--folds`), and whatever comes out may go into service, so that later trainings go
+on from earlier ones.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ JOB_TIMEOUT_S = 900.0
 ENDED = ("done", "failed", "cancelled")
 # Small, and promoted whatever it is worth: what is measured is that each job ends well.
 PLAN = {
-    "optimisation": {"max_steps": 12, "batch_examples": 16},
+    "optimisation": {"max_steps": 12, "batch_examples": 16, "max_tokens": 64},
     "negatives": {"count": 1},
     "synthetic": {"passages": 80, "sources": ["headings", "sentences"]},
     "gate": {"min_gain": -100.0, "max_general_loss": 100.0, "min_queries": 1},
@@ -79,26 +80,28 @@ class Searches:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--kills", type=int, default=20, help="each in a training of its own (%(default)s)")
+    parser.add_argument("--folds", type=int, default=1, help="trainings that are judged (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
 
 
 def measure(arguments: Namespace) -> Mapping[str, object]:
     """How the jobs ended, and what searches found meanwhile."""
-    rng, searches = random.Random(arguments.seed), Searches()
+    rng = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         with footnote_server(home):
             pass  # makes the database
-        token = asyncio.run(_admin_token(home))
-        _fill(home, token)
-        longest, _ = _one_job(home, token, searches, None)
+        jobs = Jobs(home, asyncio.run(_admin_token(home)), PLAN | {"folds": arguments.folds})
+        jobs.fill()
+        longest, _ = jobs.one(None)
         ends, victims = Counter[str](), Counter[str]()
         for number in range(1, arguments.kills + 1):
             after, victim = rng.uniform(0, longest), rng.choice(("training", "worker", "service"))
-            _, end = _one_job(home, token, searches, (after, victim))
+            _, end = jobs.one((after, victim))
             ends[end], victims[victim] = ends[end] + 1, victims[victim] + 1
-            print(f"kill {number}: {victim} after {after:.1f} s: {end}", file=sys.stderr)
+            print(f"kill {number}: {victim} after {after:.1f} s: {end}", file=sys.stderr, flush=True)
     clear = sum(count for end, count in ends.items() if not end.startswith("unclear"))
+    searches = jobs.searches
     return {
         "kills": arguments.kills,
         "victims": dict(victims),
@@ -110,37 +113,44 @@ def measure(arguments: Namespace) -> Mapping[str, object]:
     }
 
 
-def _fill(home: Path, token: str) -> None:
-    """Make the collection."""
-    texts = {page: (GUIDE_FOLDER / f"{page}.md").read_text(encoding="utf-8") for page in PAGES}
-    documents = [{"id": page, "text": text} for page, text in texts.items()]
-    with footnote_server(home) as server, _client(server, token) as client:
-        client.post("/v1/collections", json={"name": COLLECTION}).raise_for_status()
-        added = client.post(f"/v1/collections/{COLLECTION}/documents", json={"documents": documents})
-        added.raise_for_status()
+@dataclass(frozen=True)
+class Jobs:
+    """Trainings of one collection, one after another. token: an administrator's."""
 
+    home: Path
+    token: str
+    plan: Mapping[str, object]
+    searches: Searches = field(default_factory=Searches)
 
-def _one_job(home: Path, token: str, searches: Searches, kill: tuple[float, str] | None) -> tuple[float, str]:
-    """One training to its end. kill: after how many seconds, and what. Returns seconds and how it ended."""
-    began = time.monotonic()
-    with _service(home, token, searches) as (server, client):
-        wanted = {"promote": "gate", "plan": PLAN}
-        asked = client.post(f"/v1/admin/collections/{COLLECTION}/train", json=wanted)
-        job = asked.raise_for_status().json()["id"]
-        died = kill is not None and _wait(client, job, kill[0]) is None and _kill(server, kill[1])
-        if not died:
+    def fill(self) -> None:
+        """Make the collection."""
+        texts = {page: (GUIDE_FOLDER / f"{page}.md").read_text(encoding="utf-8") for page in PAGES}
+        documents = [{"id": page, "text": text} for page, text in texts.items()]
+        with footnote_server(self.home) as server, _client(server, self.token) as client:
+            client.post("/v1/collections", json={"name": COLLECTION}).raise_for_status()
+            added = client.post(f"/v1/collections/{COLLECTION}/documents", json={"documents": documents})
+            added.raise_for_status()
+
+    def one(self, kill: tuple[float, str] | None) -> tuple[float, str]:
+        """One training to its end: seconds, and how it ended. kill: after how many seconds, and what."""
+        began = time.monotonic()
+        with self._service() as (server, client):
+            wanted = {"promote": "gate", "plan": self.plan}
+            asked = client.post(f"/v1/admin/collections/{COLLECTION}/train", json=wanted)
+            job = asked.raise_for_status().json()["id"]
+            died = kill is not None and _wait(client, job, kill[0]) is None and _kill(server, kill[1])
+            if not died:
+                return time.monotonic() - began, _end(client, job)
+        with self._service() as (_, client):
             return time.monotonic() - began, _end(client, job)
-    with _service(home, token, searches) as (_, client):
-        return time.monotonic() - began, _end(client, job)
 
-
-@contextmanager
-def _service(home: Path, token: str, searches: Searches) -> Iterator[tuple[Server, httpx.Client]]:
-    with ExitStack() as stack:
-        server = stack.enter_context(footnote_server(home))
-        client = stack.enter_context(_client(server, token))
-        stack.enter_context(searches.beside(client))
-        yield server, client
+    @contextmanager
+    def _service(self) -> Iterator[tuple[Server, httpx.Client]]:
+        with ExitStack() as stack:
+            server = stack.enter_context(footnote_server(self.home))
+            client = stack.enter_context(_client(server, self.token))
+            stack.enter_context(self.searches.beside(client))
+            yield server, client
 
 
 def _client(server: Server, token: str) -> httpx.Client:

@@ -18,7 +18,8 @@ from app.db.leases import LEASE_S
 from app.encoders import LoadedEncoder
 from app.jobs import claims, trainer, worker
 from app.jobs.kinds import FUNCTIONS
-from app.jobs.training import TRAIN, train_encoder
+from app.jobs.service import TRAIN
+from app.jobs.training import train_encoder
 from app.jobs.worker import run_worker
 from app.resources import Models, open_resources
 from app.settings import Settings

@@ -357,11 +357,33 @@ async def test_what_cannot_be_trained_is_refused_at_once(resources: Resources, n
         await submit(resources, name="taken")
     assert (await resources.jobs.list()).jobs == ()
     job = await submit(resources)
-    with pytest.raises(Conflict) as conflict:
-        await submit(resources)
-    assert job.id in (conflict.value.found or "")
     with pytest.raises(NotFound):
         await training_report(resources.training, resources.jobs, "others", job.id)
+
+
+async def test_of_trainings_that_are_asked_for_at_once_one_is_accepted(
+    resources: Resources, notes: str
+) -> None:
+    asked = [submit(resources, (Upload("pairs.jsonl", BytesIO(b"{}")),)) for _ in range(5)]
+    replies = await asyncio.gather(*asked, return_exceptions=True)
+    (job,) = [reply for reply in replies if isinstance(reply, JobInfo)]
+    refusals = [reply for reply in replies if isinstance(reply, Conflict)]
+    assert [refusal.found for refusal in refusals] == [f"the job {job.id}"] * 4
+    assert [each.id for each in (await resources.jobs.list()).jobs] == [job.id]
+    assert [each.name for each in (resources.settings.home / "uploads").iterdir()] == [job.id]
+
+
+async def test_cancelled_training_waits_for_the_one_that_took_its_place(
+    resources: Resources, notes: str
+) -> None:
+    first = await submit(resources)
+    await resources.jobs.cancel(first.id)
+    second = await submit(resources)
+    with pytest.raises(Conflict) as conflict:
+        await resources.jobs.resume(first.id)
+    assert second.id in (conflict.value.found or "")
+    await resources.jobs.cancel(second.id)
+    assert (await resources.jobs.resume(first.id)).state == "queued"
 
 
 async def test_trained_encoder_is_trained_on_and_a_converted_one_needs_its_original(
