@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 from anyio import to_thread
 
@@ -47,6 +48,13 @@ def load_encoder(folder: Path) -> LoadedEncoder:
     """Load the encoder of a model's folder. Raises ModelDamaged."""
     # One thread for a run: as many runs as there may be threads go on at a time.
     return LoadedEncoder(Encoder.load(folder, threads=1), folder / TOKENIZER)
+
+
+class AbsentEncoder:
+    """In the encoder's place where nothing is encoded: loading one takes longer than most commands."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(f"{name} was asked of an encoder that was not loaded; see load_retrieval_models")
 
 
 class OpenEncoder:

@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from anyio import to_thread
 from threadpoolctl import threadpool_limits
@@ -14,10 +15,10 @@ from app.building import Builder
 from app.builds import SHARED_KEPT_S, BuildStore
 from app.db.collections import all_collections
 from app.db.engine import Database
+from app.db.folder import prepare_database
 from app.db.identity import database_id, index_id
-from app.db.migrations import apply_migrations
 from app.decoders import load_decoder
-from app.encoders import EncoderLoader, Encoders, LoadedEncoder, load_encoder
+from app.encoders import AbsentEncoder, EncoderLoader, Encoders, LoadedEncoder, load_encoder
 from app.engines import IndexEngines, engines_of
 from app.indexes import Indexes
 from app.jobs.service import JobService
@@ -43,15 +44,16 @@ from app.services.sessions import SessionService
 from app.services.stats import StatsService
 from app.services.training import TrainingService
 from app.settings import Settings
-from embeddings.errors import InvalidInput
+from embeddings.artifact import TOKENIZER
 from embeddings.reranker import Reranker
-from generation.answering import Answerer
+from generation.answering import NEVER_REFUSE, Answerer
 from generation.causal.chat import ChatModel
 from generation.causal.engine import CausalEngine
 from generation.causal.rewriting import QuestionRewriter
 from generation.types import Reader
 
 BUILDS = "indexes"
+_NO_ANSWERER = Answerer(None, refuse_below=NEVER_REFUSE)
 # Python's own is ten times as long.
 SWITCH_INTERVAL_S = 0.0005
 
@@ -74,6 +76,9 @@ class Models:
     chat: ChatModel | None = None
     answers_at_once: int = 1
     engine: CausalEngine | None = None
+
+
+LoadModels = Callable[[Settings], Models]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +133,18 @@ class Resources:
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, models: Models | None = None) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, models: Models | None = None, load: LoadModels | None = None
+) -> AsyncIterator[Resources]:
     """Open the data folder, bring its database up to date and load the models.
 
-    models: in place of those that the settings name. Several processes may have the folder open at once:
-    SQLite orders their writes, and each process's indexes follow.
+    models: in place of those that `load` loads; None for both: all that the settings name. Several processes
+    may have the folder open at once: SQLite orders their writes, and each process's indexes follow.
     Raises InvalidInput or StorageFull for a folder that cannot be used, Conflict for a database of a newer
     version, ModelDamaged for a model.
     """
     await prepare_database(settings)
-    loaded = await to_thread.run_sync(load_models, settings) if models is None else models
+    loaded = await to_thread.run_sync(load or load_models, settings) if models is None else models
     database = Database(settings.database, settings.busy_timeout_s)
     builds = await _open_builds(settings, database)
     engines = await _name_engines(settings, database)
@@ -158,15 +165,6 @@ async def open_resources(settings: Settings, models: Models | None = None) -> As
             await to_thread.run_sync(loaded.engine.close)
         await to_thread.run_sync(builds.close)
         await database.close()
-
-
-async def prepare_database(settings: Settings) -> None:
-    """Make the data folder, for this user only, and bring its database up to date.
-
-    Raises InvalidInput or StorageFull for a folder that cannot be used, Conflict for a newer database.
-    """
-    await to_thread.run_sync(_make_home, settings.home)
-    await to_thread.run_sync(apply_migrations, settings.database, settings.busy_timeout_s)
 
 
 async def _open_builds(settings: Settings, database: Database) -> BuildStore:
@@ -190,19 +188,27 @@ async def _name_engines(settings: Settings, database: Database) -> IndexEngines:
 
 def load_models(settings: Settings) -> Models:
     """The models that the settings name. Raises ModelDamaged."""
-    loaded = load_encoder(settings.encoder)
-    folder = settings.reranker
-    reranker = None if folder is None else Reranker.load(folder, settings.threads)
-    decoder = load_decoder(settings)
-    return Models(
-        loaded.encoder,
-        loaded.tokenizer,
-        decoder.answerer,
-        reranker=reranker,
+    found, decoder = load_retrieval_models(settings), load_decoder(settings)
+    return replace(
+        found,
+        answerer=decoder.answerer,
         chat=decoder.chat,
         answers_at_once=decoder.at_once,
         engine=decoder.engine,
     )
+
+
+def load_retrieval_models(settings: Settings) -> Models:
+    """Encoder and reranker, for work that answers nothing. Raises ModelDamaged."""
+    loaded, folder = load_encoder(settings.encoder), settings.reranker
+    reranker = None if folder is None else Reranker.load(folder, settings.threads)
+    return Models(loaded.encoder, loaded.tokenizer, _NO_ANSWERER, reranker=reranker)
+
+
+def no_models(settings: Settings) -> Models:
+    """For work that only looks at what is stored, or removes some of it."""
+    encoder = cast(TextEncoder, AbsentEncoder())
+    return Models(encoder, settings.encoder / TOKENIZER, _NO_ANSWERER)
 
 
 def _compose(
@@ -257,23 +263,3 @@ def prepare_process() -> None:
     threadpool_limits(1, user_api="blas")
     # The tokenizers' own threads would run beside the engine's, and not give way as those of its bulk lane.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-def _make_home(home: Path) -> None:
-    """Make the data folder, for this user only: it holds every document. Raises InvalidInput, StorageFull."""
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unusable(home, error.strerror or str(error)) from error
-    if not os.access(home, os.W_OK | os.X_OK):
-        raise _unusable(home, "this user may not write to it")
-
-
-def _unusable(home: Path, reason: str) -> InvalidInput:
-    return InvalidInput(
-        f"cannot use the data folder {home}: {reason}",
-        field="FOOTNOTE_HOME",
-        found=reason,
-        expected="a folder that this user may write",
-        next_step="correct its permissions, or set FOOTNOTE_HOME to another folder",
-    )

@@ -6,7 +6,7 @@ import typer
 
 from app.cli.output import AsJson, one_line, print_json, print_table
 from app.cli.progress import progress_bar
-from app.cli.session import run_with_resources
+from app.cli.session import run_with_encoder
 
 if TYPE_CHECKING:
     from app.services.grouping import Clusters, GroupedDocument
@@ -29,7 +29,7 @@ def cluster(
     from app.services.grouping import GroupingService
 
     with progress_bar(as_json) as show:
-        found = run_with_resources(
+        found = run_with_encoder(
             lambda r: GroupingService(r.database, r.indexes).cluster(collection, clusters, seed, show)
         )
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.output import AsJson, print_fields, print_json, print_table
-from app.cli.session import run_with_resources
+from app.cli.session import run_with_encoder, run_without_models
 from app.cli.tune import describe_fusion
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def create_collection(
     settings = CollectionSettings(
         chunk_max_tokens, chunk_overlap_tokens, refusal_threshold, keep_conversations=keep_conversations
     )
-    _print_collection(run_with_resources(lambda r: r.collections.create(name, settings)), as_json)
+    _print_collection(run_with_encoder(lambda r: r.collections.create(name, settings)), as_json)
 
 
 @commands.command("list")
 def list_collections(as_json: AsJson = False) -> None:
     """List the collections with their sizes."""
-    found = run_with_resources(lambda r: r.collections.list())
+    found = run_without_models(lambda r: r.collections.list())
     if as_json:
         print_json({"collections": found})
     elif not found:
@@ -63,7 +63,7 @@ def list_collections(as_json: AsJson = False) -> None:
 @commands.command("show")
 def show_collection(name: Name, as_json: AsJson = False) -> None:
     """Show one collection with its settings."""
-    _print_collection(run_with_resources(lambda r: r.collections.get(name)), as_json)
+    _print_collection(run_without_models(lambda r: r.collections.get(name)), as_json)
 
 
 @commands.command("set")
@@ -101,7 +101,7 @@ def set_collection(
         settings = (await resources.collections.get(name)).settings
         return await resources.collections.update(name, replace(settings, **changes))
 
-    _print_collection(run_with_resources(change), as_json)
+    _print_collection(run_with_encoder(change), as_json)
 
 
 @commands.command("delete")
@@ -119,7 +119,7 @@ def delete_collection(
         await resources.reclaimer.finish()
         await resources.reclaimer.drop_indexes()
 
-    run_with_resources(delete)
+    run_without_models(delete)
     if as_json:
         print_json({"deleted": name})
     else:

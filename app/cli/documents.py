@@ -6,7 +6,7 @@ import typer
 
 from app.cli.arguments import CollectionOption, FilterOption, parse_filter_option
 from app.cli.output import AsJson, one_line, print_fields, print_json, print_table, printable
-from app.cli.session import run_with_resources
+from app.cli.session import run_without_models
 from embeddings.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def list_documents(
     as_json: AsJson = False,
 ) -> None:
     """List documents in the order of their ids."""
-    page = run_with_resources(lambda r: r.documents.list(collection, limit=limit, after=after))
+    page = run_without_models(lambda r: r.documents.list(collection, limit=limit, after=after))
     if as_json:
         print_json(page)
         return
@@ -41,7 +41,7 @@ def list_documents(
 @commands.command("get")
 def show_document(document_id: DocumentId, collection: CollectionOption, as_json: AsJson = False) -> None:
     """Show one document without its text."""
-    document = run_with_resources(lambda r: r.documents.get(collection, document_id))
+    document = run_without_models(lambda r: r.documents.get(collection, document_id))
     if as_json:
         print_json(document)
         return
@@ -60,7 +60,7 @@ def show_text(
     as_json: AsJson = False,
 ) -> None:
     """Print the stored text of a version, or a span of it."""
-    found = run_with_resources(
+    found = run_without_models(
         lambda r: r.documents.text(collection, document_id, version=version, start=start, end=end)
     )
     if as_json:
@@ -90,7 +90,7 @@ def delete_documents(
         await resources.reclaimer.finish()
         return count
 
-    deleted = run_with_resources(delete)
+    deleted = run_without_models(delete)
     if as_json:
         print_json({"deleted": deleted})
     else:

@@ -6,7 +6,7 @@ import typer
 
 from app.cli.output import AsJson, print_json, print_table
 from app.cli.progress import progress_bar
-from app.cli.session import run_with_resources
+from app.cli.session import run_with_encoder
 
 if TYPE_CHECKING:
     from app.services.grouping import Duplicates, Repetition
@@ -26,7 +26,7 @@ def duplicates(
     from app.services.grouping import GroupingService
 
     with progress_bar(as_json) as show:
-        found = run_with_resources(
+        found = run_with_encoder(
             lambda r: GroupingService(r.database, r.indexes).duplicates(
                 collection, min_score, min_share, show
             )

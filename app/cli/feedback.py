@@ -6,7 +6,7 @@ import typer
 
 from app.cli.output import AsJson, one_line, print_json, print_table
 from app.cli.releases import CollectionName
-from app.cli.session import run_with_resources
+from app.cli.session import run_without_models
 
 commands = typer.Typer(
     no_args_is_help=True, help="What people thought of what was found; trainings learn from it."
@@ -21,7 +21,7 @@ def list_feedback(
     as_json: AsJson = False,
 ) -> None:
     """List the feedback of a collection, the oldest first."""
-    page = run_with_resources(lambda r: r.feedback.list(collection, limit, after))
+    page = run_without_models(lambda r: r.feedback.list(collection, limit, after))
     if as_json:
         print_json(page)
         return
@@ -38,7 +38,7 @@ def remove_feedback(
     as_json: AsJson = False,
 ) -> None:
     """Remove one verdict."""
-    run_with_resources(lambda r: r.feedback.remove(collection, feedback_id))
+    run_without_models(lambda r: r.feedback.remove(collection, feedback_id))
     if as_json:
         print_json({"removed": feedback_id})
     else:

@@ -6,7 +6,7 @@ import typer
 
 from app.cli.output import AsJson, print_json, print_table
 from app.cli.releases import CollectionName
-from app.cli.session import run_with_resources
+from app.cli.session import run_without_models
 
 commands = typer.Typer(
     no_args_is_help=True, help="Questions whose right documents are known; a reindex is measured on them."
@@ -21,7 +21,7 @@ def add_golden(
     as_json: AsJson = False,
 ) -> None:
     """Keep a question with its documents; one with the same words is replaced."""
-    made = run_with_resources(lambda r: r.releases.add_golden(collection, query, document_ids))
+    made = run_without_models(lambda r: r.releases.add_golden(collection, query, document_ids))
     if as_json:
         print_json(made)
     else:
@@ -31,7 +31,7 @@ def add_golden(
 @commands.command("list")
 def list_golden(collection: CollectionName, as_json: AsJson = False) -> None:
     """List the golden queries of a collection."""
-    found = run_with_resources(lambda r: r.releases.golden(collection))
+    found = run_without_models(lambda r: r.releases.golden(collection))
     if as_json:
         print_json({"golden_queries": found})
     else:
@@ -48,7 +48,7 @@ def remove_golden(
     as_json: AsJson = False,
 ) -> None:
     """Remove a golden query."""
-    run_with_resources(lambda r: r.releases.remove_golden(collection, golden_id))
+    run_without_models(lambda r: r.releases.remove_golden(collection, golden_id))
     if as_json:
         print_json({"removed": golden_id})
     else:

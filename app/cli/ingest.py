@@ -13,7 +13,7 @@ from app.cli.failures import EXIT_FAILURE, EXIT_INTERRUPTED
 from app.cli.file_walk import FoundFile, find_files
 from app.cli.output import AsJson, print_json, printable
 from app.cli.progress import progress_bar
-from app.cli.session import run_with_resources
+from app.cli.session import run_with_encoder
 from embeddings.errors import FootnoteError, NotFound, UnsupportedFormat
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _ingest_files(
             show("files", report.files, report.total)
 
     with progress_bar(hidden) as show:
-        run_with_resources(work)
+        run_with_encoder(work)
 
 
 async def _add(resources: "Resources", collection: str, batch: "FileBatch") -> "tuple[ItemResult, ...]":

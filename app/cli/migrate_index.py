@@ -6,7 +6,7 @@ import typer
 
 from app.cli.output import AsJson
 from app.cli.releases import print_release
-from app.cli.session import run_with_resources
+from app.cli.session import run_with_encoder
 
 
 def migrate_index(
@@ -34,7 +34,7 @@ def migrate_index(
 
     wanted = ReindexInput(engine=to)
     with progress_bar(hidden=as_json) as show:
-        release = run_with_resources(
+        release = run_with_encoder(
             lambda r: r.releases.reindex(collection, wanted, promote=not wait_for_approval, progress=show)
         )
     print_release(release, as_json)

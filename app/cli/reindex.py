@@ -7,7 +7,7 @@ import typer
 from app.cli.output import AsJson
 from app.cli.ray import RayAddress, use_ray
 from app.cli.releases import print_release
-from app.cli.session import run_with_resources
+from app.cli.session import run_with_encoder
 
 
 def reindex(
@@ -43,7 +43,7 @@ def reindex(
 
     wanted = ReindexInput(encoder, chunk_max_tokens, chunk_overlap_tokens, engine)
     with progress_bar(hidden=as_json) as show:
-        release = run_with_resources(
+        release = run_with_encoder(
             lambda r: use_ray(r, ray).releases.reindex(collection, wanted, promote=promote, progress=show)
         )
     print_release(release, as_json)

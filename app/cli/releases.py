@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.output import AsJson, print_fields, print_json, print_table
-from app.cli.session import run_with_resources
+from app.cli.session import run_with_encoder, run_without_models
 
 if TYPE_CHECKING:
     from app.services.release_types import Release
@@ -23,7 +23,7 @@ def list_releases(collection: CollectionName, as_json: AsJson = False) -> None:
     """List the releases of a collection, the latest first."""
     from app.services.release_types import engine_name, with_engine_named
 
-    found = run_with_resources(lambda r: r.releases.list(collection))
+    found = run_without_models(lambda r: r.releases.list(collection))
     if as_json:
         print_json({"releases": [with_engine_named(each) for each in found]})
         return
@@ -47,7 +47,7 @@ def list_releases(collection: CollectionName, as_json: AsJson = False) -> None:
 @commands.command("show")
 def show_release(collection: CollectionName, number: Number, as_json: AsJson = False) -> None:
     """Show one release with the report of its verification."""
-    print_release(run_with_resources(lambda r: r.releases.get(collection, number)), as_json)
+    print_release(run_without_models(lambda r: r.releases.get(collection, number)), as_json)
 
 
 @commands.command("promote")
@@ -56,7 +56,7 @@ def promote_release(collection: CollectionName, number: Number, as_json: AsJson 
     from app.cli.progress import progress_bar
 
     with progress_bar(hidden=as_json) as show:
-        release = run_with_resources(lambda r: r.releases.promote(collection, number, show))
+        release = run_with_encoder(lambda r: r.releases.promote(collection, number, show))
     print_release(release, as_json)
 
 
@@ -66,14 +66,14 @@ def roll_back(collection: CollectionName, as_json: AsJson = False) -> None:
     from app.cli.progress import progress_bar
 
     with progress_bar(hidden=as_json) as show:
-        release = run_with_resources(lambda r: r.releases.rollback(collection, show))
+        release = run_with_encoder(lambda r: r.releases.rollback(collection, show))
     print_release(release, as_json)
 
 
 @commands.command("prune")
 def prune_releases(collection: CollectionName, as_json: AsJson = False) -> None:
     """Reclaim the chunks, vectors and indexes on engines that only retired and failed releases needed."""
-    pruned = run_with_resources(lambda r: r.releases.prune(collection))
+    pruned = run_with_encoder(lambda r: r.releases.prune(collection))
     if as_json:
         print_json(pruned)
     else:

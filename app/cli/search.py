@@ -13,7 +13,7 @@ from app.cli.arguments import (
     parse_fusion_option,
 )
 from app.cli.output import AsJson, one_line, print_json, printable
-from app.cli.session import run_with_resources
+from app.cli.session import run_with_encoder
 
 if TYPE_CHECKING:
     from app.services.types import Hit, SearchOutput
@@ -57,7 +57,7 @@ def search(  # noqa: PLR0913, PLR0917  # each parameter is an option
         merge_neighbours,
         rerank,
     )
-    found = run_with_resources(lambda r: r.search.search(collection, wanted))
+    found = run_with_encoder(lambda r: r.search.search(collection, wanted))
     if as_json:
         from app.http.search_schemas import SearchReply
 

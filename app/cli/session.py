@@ -6,23 +6,30 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from app.db.engine import Database
-    from app.resources import Resources
+    from app.resources import LoadModels, Resources
 
 T = TypeVar("T")
 
 
 def run_with_resources(work: "Callable[[Resources], Awaitable[T]]") -> T:
-    """Open the folder that FOOTNOTE_HOME names, do the work, close it again."""
-    import asyncio
+    """Open the folder that FOOTNOTE_HOME names with all models, do the work, close it again."""
+    from app.resources import load_models
 
-    from app.resources import open_resources
-    from app.settings import load_settings
+    return _run(work, load_models)
 
-    async def session() -> T:
-        async with open_resources(load_settings()) as resources:
-            return await work(resources)
 
-    return asyncio.run(session())
+def run_with_encoder(work: "Callable[[Resources], Awaitable[T]]") -> T:
+    """The same without the decoder, for what asks it nothing."""
+    from app.resources import load_retrieval_models
+
+    return _run(work, load_retrieval_models)
+
+
+def run_without_models(work: "Callable[[Resources], Awaitable[T]]") -> T:
+    """The same without any model, for what encodes nothing."""
+    from app.resources import no_models
+
+    return _run(work, no_models)
 
 
 def run_with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
@@ -30,7 +37,7 @@ def run_with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
     import asyncio
 
     from app.db.engine import Database
-    from app.resources import prepare_database
+    from app.db.folder import prepare_database
     from app.settings import load_settings
 
     async def session() -> T:
@@ -41,6 +48,19 @@ def run_with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
             return await work(database)
         finally:
             await database.close()
+
+    return asyncio.run(session())
+
+
+def _run(work: "Callable[[Resources], Awaitable[T]]", load: "LoadModels") -> T:
+    import asyncio
+
+    from app.resources import open_resources
+    from app.settings import load_settings
+
+    async def session() -> T:
+        async with open_resources(load_settings(), load=load) as resources:
+            return await work(resources)
 
     return asyncio.run(session())
 

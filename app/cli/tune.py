@@ -8,7 +8,7 @@ import typer
 
 from app.cli.output import AsJson, print_json, print_table
 from app.cli.progress import progress_bar
-from app.cli.session import run_with_resources
+from app.cli.session import run_with_encoder
 
 if TYPE_CHECKING:
     from app.services.tuning import Tuning
@@ -33,7 +33,7 @@ def tune_fusion(
 
     judged = read_judgements(judgements)
     with progress_bar(as_json) as show:
-        found = run_with_resources(
+        found = run_with_encoder(
             lambda r: TuningService(r.database, r.indexes, r.collections).tune(
                 collection, judged, apply=apply, seed=seed, progress=show
             )
