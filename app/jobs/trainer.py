@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from asyncio.subprocess import PIPE
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 from app.jobs.failures import restore_failure
@@ -18,6 +20,8 @@ from embeddings.errors import Conflict, FootnoteError
 from training.siamese.folder import FAILURE
 from training.siamese.progress import read_progress
 
+logger = logging.getLogger("footnote.jobs")
+
 TRAINER = "training.siamese.run"
 FOLLOW_S = 0.5
 # Searches, and whatever else the machine does, come first wherever the scheduler has a choice.
@@ -25,6 +29,8 @@ NICENESS = 19
 # A cancelled job is let go of within two seconds, and half a second may pass before it is seen.
 GRACE_S = 1.5
 STOPPED = 130
+# A process that was killed goes on at its checkpoint, in vain where the kernel has too little memory for it.
+STARTS = 3
 _TAIL_BYTES = 2000
 _OUT_OF_MEMORY = ("MemoryError", "not enough memory", "bad_alloc")
 
@@ -48,6 +54,16 @@ class Trainer:
         of its failure. When it is cancelled, the process is stopped.
         """
         (folder / FAILURE).unlink(missing_ok=True)
+        for _ in range(STARTS):
+            code = await self._run_once(folder, show)
+            if code != -SIGKILL:
+                break
+            logger.warning("the training in %s was killed", folder)
+        if code:
+            raise _failure(folder, code)
+
+    async def _run_once(self, folder: Path, show: Progress) -> int:
+        """The exit status, or minus the signal that ended the process."""
         process = await self._start(folder)
         try:
             while process.returncode is None:
@@ -57,8 +73,7 @@ class Trainer:
         finally:
             if process.returncode is None:
                 await _stop(process)
-        if process.returncode:
-            raise _failure(folder, process.returncode)
+        return process.returncode
 
     async def _start(self, folder: Path) -> asyncio.subprocess.Process:
         bounds = (str(self.lock), str(NICENESS), str(self.memory_mb))
@@ -108,7 +123,14 @@ def _failure(folder: Path, code: int) -> FootnoteError:
         )
     last = _last_line(folder / LOG)
     killed = f"signal {-code}" if code < 0 else f"exit status {code}"
-    if code == -9 or any(word in last for word in _OUT_OF_MEMORY):
+    if code == -SIGKILL:
+        return FootnoteError(
+            f"the training process was killed {STARTS} times, as the kernel does for want of memory",
+            found=f"{killed}: {last}" if last else killed,
+            expected="a training that reaches its end",
+            next_step="free memory, or set optimisation.batch_examples of the plan lower, and resume the job",
+        )
+    if any(word in last for word in _OUT_OF_MEMORY):
         return FootnoteError(
             "the training ran out of memory",
             found=f"{killed}: {last}" if last else killed,

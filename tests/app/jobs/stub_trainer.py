@@ -2,7 +2,7 @@
 
 python -m tests.app.jobs.stub_trainer FOLDER. The plan's `licence` says how it behaves: `slow` takes four
 seconds, `deaf` does not hear SIGTERM, `worse` makes no better model, `refuses` tells of a failure, `breaks`
-does not.
+does not, `dies` is killed.
 """
 
 import json
@@ -25,6 +25,8 @@ def train(folder: Path, plan: TrainingPlan) -> None:
     reached = folder / "reached"
     first = int(reached.read_text()) if reached.exists() else 0
     print("start", os.getpid(), first, flush=True)  # into the log, which stays
+    if plan.licence == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
     (folder / "round-1").mkdir(exist_ok=True)
     with (folder / "round-1" / "loss.jsonl").open("a") as losses:
         for step in range(first, STEPS):

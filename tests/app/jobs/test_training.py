@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import os
 import signal
 import time
 from io import BytesIO
@@ -251,6 +252,30 @@ async def test_failure_without_words_is_told_by_the_last_line_of_the_log(
     with pytest.raises(FootnoteError) as caught:
         await train(resources, job)
     assert caught.value.found == "exit status 1: RuntimeError: the weights are a poem"
+
+
+async def test_killed_training_goes_on_where_it_was(resources: Resources, notes: str) -> None:
+    job = await submit(resources, plan={"licence": "slow"})
+    folder = folder_of(resources, job)
+    work = asyncio.create_task(train(resources, job))
+
+    async def has_got_on() -> bool:
+        return (folder / "reached").exists()
+
+    await wait_until(has_got_on)
+    os.kill(starts(folder)[0][0], signal.SIGKILL)
+    assert (await work)["state"] == "ready"
+    (_, from_the_start), (_, resumed) = starts(folder)
+    assert (from_the_start, resumed > 0) == (0, True)
+
+
+async def test_training_that_is_killed_again_and_again_fails(resources: Resources, notes: str) -> None:
+    job = await submit(resources, plan={"licence": "dies"})
+    with pytest.raises(FootnoteError) as caught:
+        await train(resources, job)
+    assert len(starts(folder_of(resources, job))) == 3
+    assert (caught.value.found or "").startswith("signal 9")
+    assert "resume the job" in (caught.value.next_step or "")
 
 
 @pytest.mark.parametrize("licence", ["slow", "deaf"])
