@@ -54,11 +54,11 @@ class Trainer:
         of its failure. When it is cancelled, the process is stopped.
         """
         (folder / FAILURE).unlink(missing_ok=True)
-        for _ in range(STARTS):
-            code = await self._run_once(folder, show)
-            if code != -SIGKILL:
-                break
-            logger.warning("the training in %s was killed", folder)
+        code, starts = -SIGKILL, 0
+        while code == -SIGKILL and starts < STARTS:
+            code, starts = await self._run_once(folder, show), starts + 1
+            if code == -SIGKILL:
+                logger.warning("the training in %s was killed", folder)
         if code:
             raise _failure(folder, code)
 
