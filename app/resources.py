@@ -78,9 +78,6 @@ class Models:
     engine: CausalEngine | None = None
 
 
-LoadModels = Callable[[Settings], Models]
-
-
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The open service."""
@@ -132,19 +129,44 @@ class Resources:
         await self.indexes.follow_all()
 
 
+def load_models(settings: Settings) -> Models:
+    """The models that the settings name. Raises ModelDamaged."""
+    found, decoder = load_retrieval_models(settings), load_decoder(settings)
+    return replace(
+        found,
+        answerer=decoder.answerer,
+        chat=decoder.chat,
+        answers_at_once=decoder.at_once,
+        engine=decoder.engine,
+    )
+
+
+def load_retrieval_models(settings: Settings) -> Models:
+    """Encoder and reranker, for work that answers nothing. Raises ModelDamaged."""
+    loaded, folder = load_encoder(settings.encoder), settings.reranker
+    reranker = None if folder is None else Reranker.load(folder, settings.threads)
+    return Models(loaded.encoder, loaded.tokenizer, _NO_ANSWERER, reranker=reranker)
+
+
+def no_models(settings: Settings) -> Models:
+    """For work that only looks at what is stored, or removes some of it."""
+    encoder = cast(TextEncoder, AbsentEncoder())
+    return Models(encoder, settings.encoder / TOKENIZER, _NO_ANSWERER)
+
+
 @asynccontextmanager
 async def open_resources(
-    settings: Settings, models: Models | None = None, load: LoadModels | None = None
+    settings: Settings, models: Models | None = None, load: Callable[[Settings], Models] = load_models
 ) -> AsyncIterator[Resources]:
     """Open the data folder, bring its database up to date and load the models.
 
-    models: in place of those that `load` loads; None for both: all that the settings name. Several processes
-    may have the folder open at once: SQLite orders their writes, and each process's indexes follow.
+    models: in place of those that `load` would load. Several processes may have the folder open at once:
+    SQLite orders their writes, and each process's indexes follow.
     Raises InvalidInput or StorageFull for a folder that cannot be used, Conflict for a database of a newer
     version, ModelDamaged for a model.
     """
     await prepare_database(settings)
-    loaded = await to_thread.run_sync(load or load_models, settings) if models is None else models
+    loaded = await to_thread.run_sync(load, settings) if models is None else models
     database = Database(settings.database, settings.busy_timeout_s)
     builds = await _open_builds(settings, database)
     engines = await _name_engines(settings, database)
@@ -184,31 +206,6 @@ async def _name_engines(settings: Settings, database: Database) -> IndexEngines:
     """The engines of the settings, none of which is asked for anything yet. Raises InvalidInput."""
     async with database.read() as connection:
         return engines_of(settings, await index_id(connection))
-
-
-def load_models(settings: Settings) -> Models:
-    """The models that the settings name. Raises ModelDamaged."""
-    found, decoder = load_retrieval_models(settings), load_decoder(settings)
-    return replace(
-        found,
-        answerer=decoder.answerer,
-        chat=decoder.chat,
-        answers_at_once=decoder.at_once,
-        engine=decoder.engine,
-    )
-
-
-def load_retrieval_models(settings: Settings) -> Models:
-    """Encoder and reranker, for work that answers nothing. Raises ModelDamaged."""
-    loaded, folder = load_encoder(settings.encoder), settings.reranker
-    reranker = None if folder is None else Reranker.load(folder, settings.threads)
-    return Models(loaded.encoder, loaded.tokenizer, _NO_ANSWERER, reranker=reranker)
-
-
-def no_models(settings: Settings) -> Models:
-    """For work that only looks at what is stored, or removes some of it."""
-    encoder = cast(TextEncoder, AbsentEncoder())
-    return Models(encoder, settings.encoder / TOKENIZER, _NO_ANSWERER)
 
 
 def _compose(

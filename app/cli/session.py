@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from app.db.engine import Database
-    from app.resources import LoadModels, Resources
+    from app.resources import Models, Resources
+    from app.settings import Settings
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ def run_with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
     return asyncio.run(session())
 
 
-def _run(work: "Callable[[Resources], Awaitable[T]]", load: "LoadModels") -> T:
+def _run(work: "Callable[[Resources], Awaitable[T]]", load: "Callable[[Settings], Models]") -> T:
     import asyncio
 
     from app.resources import open_resources

@@ -274,6 +274,30 @@ def test_document_is_shown_without_its_text(read: Run) -> None:
     assert "last frost" not in shown
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "collections list", "collections show notes", "documents list --collection notes",
+        "documents get tomatoes.md --collection notes", "documents text tomatoes.md --collection notes",
+        "documents delete tomatoes.md --collection notes", "releases list notes",
+        "releases show notes 1", "golden list notes",
+        "feedback list notes", "collections delete notes --yes",
+    ],
+)  # fmt: skip
+def test_what_is_stored_is_looked_at_and_removed_without_a_model(
+    run: Run, notes: str, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setattr("app.encoders.Encoder.load", lambda *_, **__: pytest.fail("the encoder was loaded"))
+    monkeypatch.setattr("app.resources.load_decoder", lambda _: pytest.fail("the decoder was loaded"))
+    result = run(*words.split())
+    assert result.exit_code == 0, result.output
+
+
+def test_search_loads_no_decoder(run: Run, notes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.resources.load_decoder", lambda _: pytest.fail("the decoder was loaded"))
+    assert run("search", "tomatoes", "--collection", notes).exit_code == 0
+
+
 def test_key_is_shown_once_and_can_be_revoked(run: Run) -> None:
     made = run("keys", "create", "--name", "ci", "--scope", "read", "--scope", "write")
     assert made.stdout.startswith("fn_")

@@ -1,6 +1,5 @@
 """`footnote keys` on an empty data folder; no model is loaded."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,5 +87,5 @@ def test_all_sessions_are_ended_at_once(run: Run) -> None:
 
 
 def test_keys_are_made_without_loading_a_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.resources.load_models", lambda _: sys.exit("a model was loaded"))
+    monkeypatch.setattr("app.encoders.Encoder.load", lambda *_, **__: pytest.fail("a model was loaded"))
     assert run("create", "--name", "robot", "--scope", "read").exit_code == 0
