@@ -1,6 +1,5 @@
 """Collections: made, shown, set and deleted."""
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +21,7 @@ from app.db.models import Collection, Document
 from app.db.releases import add_release, change_release, find_served
 from app.encoders import Encoders, OpenEncoder
 from app.engines import IndexEngines
+from app.services.names import check_collection_name
 from app.services.receipts import Receipt, keep
 from app.services.release_types import Release, ReleaseState, chunking_name
 from app.services.types import CollectionInfo, CollectionSettings
@@ -29,7 +29,6 @@ from embeddings.errors import Conflict, InvalidInput
 from generation.causal.prompt_template import check_prompt
 from retrieval.fusion import check_fusion
 
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # A shorter chunk says too little to be found by meaning.
 MIN_CHUNK_TOKENS = 16
 
@@ -50,7 +49,7 @@ class CollectionService:
     ) -> CollectionInfo:
         """Make an empty collection. Raises InvalidInput, or Conflict when the name is taken."""
         settings = CollectionSettings() if settings is None else settings
-        check_name(name)
+        check_collection_name(name)
         check_settings(settings, self._encoders.default)
         now = datetime.now(UTC)
         row = {"name": name, "last_seq": 0, "created_at": now, "updated_at": now, **_columns(settings)}
@@ -172,18 +171,6 @@ def _columns(settings: CollectionSettings) -> dict[str, Any]:
         "prompt": msgspec.to_builtins(settings.prompt),
         "keep_conversations": settings.keep_conversations,
     }
-
-
-def check_name(name: str) -> None:
-    """Raise InvalidInput for what cannot be a collection's name."""
-    if not NAME_PATTERN.fullmatch(name):
-        expected = "1 to 64 of a-z, 0-9, _ and -, starting with a letter or digit"
-        raise InvalidInput(
-            f"the name {name[:80]!r} is not allowed; expected {expected}",
-            field="name",
-            found=repr(name[:80]),
-            expected=expected,
-        )
 
 
 def _check_range(field: str, value: float, minimum: int, maximum: int) -> None:

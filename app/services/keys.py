@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database
 from app.db.models import ApiKey
 from app.security import hash_token, make_token, same_hash
-from app.services.collections import check_name as check_collection_name
+from app.services.names import check_collection_name
 from app.services.types import KeyInfo, NewKey, Principal, Scope
 from embeddings.errors import InvalidInput, NotFound, Unauthenticated
 

@@ -22,7 +22,7 @@ from app.db.sessions import (
     purge_sessions,
 )
 from app.security import LINK_PREFIX, SESSION_PREFIX, hash_token, make_token
-from app.services.collections import check_name
+from app.services.names import check_collection_name
 from app.services.types import Principal, Scope, SessionInfo
 from embeddings.errors import InvalidInput, NotFound, Unauthenticated
 
@@ -52,7 +52,7 @@ class SessionService:
                 "a link needs a scope", field="scopes", found="none", expected="one of read, write, admin"
             )
         for name in collections or ():
-            check_name(name)
+            check_collection_name(name)
         token = make_token(LINK_PREFIX)
         await self._keep(token, sorted(scopes), collections, None, LINK_LASTS)
         return token
