@@ -8,6 +8,7 @@ on from earlier ones.
 """
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -34,6 +35,7 @@ from tests.benchmarks.servers import Server, footnote_server
 COLLECTION = "pages"
 PAGES = ("ask", "backup", "ingest", "jobs", "operate", "search")
 JOB_TIMEOUT_S = 900.0
+VICTIMS = ("training", "worker", "service")
 ENDED = ("done", "failed", "cancelled")
 # Small, and promoted whatever it is worth: what is measured is that each job ends well.
 PLAN = {
@@ -80,6 +82,7 @@ class Searches:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--kills", type=int, default=20, help="each in a training of its own (%(default)s)")
+    parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS, help="by turns (all)")
     parser.add_argument("--folds", type=int, default=1, help="trainings that are judged (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
 
@@ -95,10 +98,10 @@ def measure(arguments: Namespace) -> Mapping[str, object]:
         jobs.fill()
         longest, end, _ = jobs.one(None)
         print(f"no kill: {end} after {longest:.1f} s", file=sys.stderr, flush=True)
-        ends, victims = Counter[str](), Counter[str]()
+        ends, victims, turns = Counter[str](), Counter[str](), itertools.cycle(arguments.victims)
         while victims.total() < arguments.kills:
             after = rng.uniform(0, longest)
-            _, end, killed = jobs.one((after, rng.choice(("training", "worker", "service"))))
+            _, end, killed = jobs.one((after, next(turns)))
             ends[end] += 1
             victims.update([killed] if killed else [])
             print(f"{killed} after {after:.1f} s: {end}", file=sys.stderr, flush=True)
