@@ -1,17 +1,15 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from generation.decoder import Decoder
-from tests.training.decoder_fixtures import tiny_decoder, write_tiny_artifact
+from tests.training.decoder_fixtures import tiny_artifact_folder
 
 
 @pytest.fixture(scope="session")
-def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_artifact() -> Path:
     """A decoder artifact with random weights: it answers nonsense, but by all the rules."""
-    torch.manual_seed(5)
-    return write_tiny_artifact(tiny_decoder(), tmp_path_factory.mktemp("decoder"))
+    return tiny_artifact_folder()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 """A tiny vocabulary, tokenizer and decoder, so that a whole training run takes a second."""
 
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -49,13 +52,21 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def seeded_decoder() -> CopyDecoder:
+    """The same random weights each time."""
+    torch.manual_seed(5)
+    return tiny_decoder()
+
+
 def tiny_decoder() -> CopyDecoder:
     """Random weights in evaluation mode; seed torch before the call."""
     return CopyDecoder(TINY_SHAPE, dropout=0.0).eval()
 
 
-def write_tiny_artifact(model: CopyDecoder, folder: Path) -> Path:
-    """Export `model` with the tiny tokenizer and layout."""
+@lru_cache
+def tiny_artifact_folder() -> Path:
+    """The artifact of `seeded_decoder`, exported once a process, as that takes many seconds."""
+    model, folder = seeded_decoder(), Path(tempfile.mkdtemp())
     export_graph(model, folder / WEIGHTS)
     tiny_tokenizer().save(str(folder / TOKENIZER))
     describe(folder, model.shape, "fp32", {}, TINY_LAYOUT)

@@ -3,7 +3,7 @@ import torch
 
 from embeddings.errors import ModelDamaged
 from generation.decoder import Decoder
-from tests.training.decoder_fixtures import TINY_LAYOUT, tiny_decoder, write_tiny_artifact
+from tests.training.decoder_fixtures import TINY_LAYOUT, seeded_decoder, tiny_artifact_folder, tiny_decoder
 from training.decoder_bundle import require_parity
 from training.decoder_calibration import calibration_feeds
 from training.decoder_data import QaRecord
@@ -23,30 +23,24 @@ def test_gate_refuses_a_decoder_that_differs_and_names_the_figures(worse: dict[s
         require_parity({**FINE, **worse})
 
 
-def test_exported_graph_equals_torch(tmp_path_factory: pytest.TempPathFactory) -> None:
-    torch.manual_seed(3)
-    model = tiny_decoder()
-    decoder = Decoder.load(write_tiny_artifact(model, tmp_path_factory.mktemp("same")), threads=1)
+def test_exported_graph_equals_torch() -> None:
+    decoder = Decoder.load(tiny_artifact_folder(), threads=1)
     assert decoder.spec.layout == TINY_LAYOUT
-    assert largest_difference(model, decoder) < 1e-4
+    assert largest_difference(seeded_decoder(), decoder) < 1e-4
 
 
-def test_calibration_sees_prompts_of_one_and_several_passages_and_written_tokens(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    torch.manual_seed(3)
-    folder = write_tiny_artifact(tiny_decoder(), tmp_path_factory.mktemp("calibration"))
+def test_calibration_sees_prompts_of_one_and_several_passages_and_written_tokens() -> None:
     records = [
         QaRecord("who built the tower", f"The king built tower {n}.", "g", ((4, 8),)) for n in range(4)
     ]
-    feeds = calibration_feeds(folder, records, questions=2)
+    feeds = calibration_feeds(tiny_artifact_folder(), records, questions=2)
     prompts = [feed for feed in feeds if not feed["past.tokens"].shape[1]]
     assert len(prompts) == 2
     assert len(feeds) > len(prompts)
     assert prompts[0]["input_ids"].shape[1] < prompts[1]["input_ids"].shape[1]
 
 
-def test_another_models_graph_is_told_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_another_models_graph_is_told_apart() -> None:
+    decoder = Decoder.load(tiny_artifact_folder(), threads=1)
     torch.manual_seed(3)
-    decoder = Decoder.load(write_tiny_artifact(tiny_decoder(), tmp_path_factory.mktemp("other")), threads=1)
     assert largest_difference(tiny_decoder(), decoder) > 1e-2

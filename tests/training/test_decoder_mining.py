@@ -2,9 +2,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-import torch
 
-from tests.training.decoder_fixtures import tiny_decoder, write_tiny_artifact
+from tests.training.decoder_fixtures import tiny_artifact_folder
 from training import decoder_mining, decoder_pairs
 from training.decoder_data import QaRecord
 from training.decoder_mining import with_plausible_answers
@@ -16,12 +15,10 @@ UNANSWERED = QaRecord("who built the harbour", CONTEXT, "g", ())
 
 
 @pytest.fixture
-def tiny_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def tiny_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """The decoder that is mined with is one of random weights."""
-    torch.manual_seed(0)
-    folder = write_tiny_artifact(tiny_decoder(), tmp_path)
     for module in (decoder_mining, decoder_pairs):
-        monkeypatch.setattr(module, "exported", lambda weights: nullcontext(folder))
+        monkeypatch.setattr(module, "exported", lambda weights: nullcontext(tiny_artifact_folder()))
 
 
 @pytest.mark.usefixtures("tiny_reader")

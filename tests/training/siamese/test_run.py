@@ -2,8 +2,10 @@ import gzip
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,39 +154,55 @@ def test_finished_stages_are_not_done_again(done: Path, base: Path, in_service: 
     assert report["domain"]["new"] == json.loads((done / REPORT).read_text())["domain"]["new"]
 
 
-def test_few_questions_are_all_judged_and_all_teach(base: Path, in_service: Path, tmp_path: Path) -> None:
-    give_pairs(tmp_path)
-    run = make_run(tmp_path, base, in_service, folds=None)
-    asked: set[str] = set()
+@dataclass
+class Judged:
+    """A cross-validation that was cancelled in its second part and taken up again.
 
-    def note() -> bool:
-        progress = read_progress(tmp_path)
-        asked.update([progress.stage] if progress else [])
-        return False
+    stages: that were told; kept: when the first part's encoder was written, before and after the cancel.
+    """
 
-    run.cancelled = note
-    report = run.go()
+    folder: Path
+    report: dict[str, Any]
+    stages: set[str]
+    kept: tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def judged(base: Path, in_service: Path, tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    folder = tmp_path_factory.mktemp("judged")
+    give_pairs(folder)
+    first, stages = folder / "fold-1" / ARTIFACT / "model.onnx", set[str]()
+
+    def noting(cancelled: Callable[[], bool]) -> SiameseRun:
+        def note() -> bool:
+            progress = read_progress(folder)
+            stages.update([progress.stage] if progress else [])
+            return cancelled()
+
+        run = make_run(folder, base, in_service, folds=None)
+        run.cancelled = note
+        return run
+
+    with pytest.raises(RunCancelled):
+        noting((folder / "fold-2").exists).go()
+    before = first.stat().st_mtime_ns
+    report = noting(lambda: False).go()
+    return Judged(folder, report, stages, (before, first.stat().st_mtime_ns))
+
+
+def test_few_questions_are_all_judged_and_all_teach(judged: Judged) -> None:
+    report = judged.report
     assert report["data"]["folds"] == 3
     assert report["data"]["train"]["uploaded"] == report["domain"]["examples"] == QUESTIONS
     assert report["training"]["rounds"][0]["examples"] == QUESTIONS
-    assert {"train, part 1 of 4", "train, part 3 of 4", "train"} <= asked
-    encoders = {load_manifest(tmp_path / f"fold-{number}" / ARTIFACT).model_id for number in (1, 2, 3)}
-    assert len(encoders | {report["model_id"]["new"]}) == 4
+    assert {"train, part 1 of 4", "train, part 3 of 4", "train"} <= judged.stages
+    folds = [judged.folder / f"fold-{number}" / ARTIFACT for number in (1, 2, 3)]
+    assert len({load_manifest(fold).model_id for fold in folds} | {report["model_id"]["new"]}) == 4
 
 
-def test_cancelled_cross_validation_does_not_train_its_parts_again(
-    base: Path, in_service: Path, tmp_path: Path
-) -> None:
-    give_pairs(tmp_path)
-    run = make_run(tmp_path, base, in_service, folds=2)
-    run.cancelled = (tmp_path / "fold-2").exists
-    with pytest.raises(RunCancelled):
-        run.go()
-    first = tmp_path / "fold-1" / ARTIFACT / "model.onnx"
-    before = first.stat().st_mtime_ns
-    report = make_run(tmp_path, base, in_service, folds=2).go()
-    assert first.stat().st_mtime_ns == before
-    assert report["domain"]["examples"] == QUESTIONS
+def test_cancelled_cross_validation_does_not_train_its_parts_again(judged: Judged) -> None:
+    before, after = judged.kept
+    assert before == after
 
 
 def test_folds_of_labelled_texts_are_refused_and_not_judged_on_what_they_were_trained_on(

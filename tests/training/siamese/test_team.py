@@ -41,13 +41,14 @@ def train(source: Path, folder: Path, data: str, team: ProcessTeam | None = None
     return torch.cat([each.detach().flatten() for each in model.parameters()]).numpy()
 
 
-def member(rank: int, size: int, port: int, source: Path, folder: Path, data: str) -> None:
+def member(rank: int, size: int, port: int, source: Path, folder: Path) -> None:
     os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", rank=rank, world_size=size)
     dimension = calm_encoder(source).get_embedding_dimension()
-    weights = train(source, folder, data, ProcessTeam(int(dimension or 0)))
-    np.save(folder / f"weights-{rank}.npy", weights)
+    for data in SETS:
+        weights = train(source, folder / data, data, ProcessTeam(int(dimension or 0)))
+        np.save(folder / data / f"weights-{rank}.npy", weights)
     distributed.destroy_process_group()
 
 
@@ -61,15 +62,23 @@ def losses(folder: Path) -> list[float]:
     return [line["loss"] for line in read_losses(folder) if "loss" in line]
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which two processes have trained on each set."""
+    folder = tmp_path_factory.mktemp("shared")
+    for data in SETS:
+        (folder / data).mkdir()
+    multiprocessing.spawn(member, (2, free_port(), encoder_folder(), folder), nprocs=2)
+    return folder
+
+
 @pytest.mark.parametrize("data", SETS)
-def test_two_processes_learn_what_one_learns(data: str, tmp_path: Path) -> None:
-    source, alone, together = encoder_folder(), tmp_path / "alone", tmp_path / "together"
-    together.mkdir()
-    weights = train(source, alone, data)
-    multiprocessing.spawn(member, (2, free_port(), source, together, data), nprocs=2)
+def test_two_processes_learn_what_one_learns(data: str, shared: Path, tmp_path: Path) -> None:
+    source, together = encoder_folder(), shared / data
+    weights = train(source, tmp_path, data)
     found = losses(together)
     assert len(found) > 4
-    np.testing.assert_allclose(found, losses(alone), rtol=1e-3)
+    np.testing.assert_allclose(found, losses(tmp_path), rtol=1e-3)
     np.testing.assert_allclose(np.load(together / "weights-0.npy"), weights, atol=5e-3)
     # The process that asked for the training finds it done.
     np.testing.assert_array_equal(train(source, together, data), np.load(together / "weights-0.npy"))
