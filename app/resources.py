@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_limits
 
 from app.building import Builder
 from app.builds import SHARED_KEPT_S, BuildStore
+from app.data_folder import prepare_database
 from app.db.collections import all_collections
 from app.db.engine import Database
-from app.db.folder import prepare_database
 from app.db.identity import database_id, index_id
 from app.decoders import load_decoder
 from app.encoders import AbsentEncoder, EncoderLoader, Encoders, LoadedEncoder, load_encoder

@@ -34,11 +34,11 @@ def run_without_models(work: "Callable[[Resources], Awaitable[T]]") -> T:
 
 
 def run_with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
-    """The same with the database alone, for what needs no model."""
+    """The same with the database alone, for what needs neither models nor indexes."""
     import asyncio
 
+    from app.data_folder import prepare_database
     from app.db.engine import Database
-    from app.db.folder import prepare_database
     from app.settings import load_settings
 
     async def session() -> T:

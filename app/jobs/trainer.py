@@ -128,7 +128,7 @@ def _failure(folder: Path, code: int) -> FootnoteError:
             f"the training process was killed {STARTS} times, as the kernel does for want of memory",
             found=f"{killed}: {last}" if last else killed,
             expected="a training that reaches its end",
-            next_step="free memory, or set optimisation.batch_examples of the plan lower, and resume the job",
+            next_step="free memory and resume the job, or train anew with fewer optimisation.batch_examples",
         )
     if any(word in last for word in _OUT_OF_MEMORY):
         return FootnoteError(

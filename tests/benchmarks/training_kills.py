@@ -207,9 +207,9 @@ def _end(client: httpx.Client, job: str) -> str:
         told = found["error"] and found["error"].get("next")
         return f"{found['state']}: {found['error']['detail']}" if told else "unclear: failed without advice"
     release = found["result"]["release"]
-    return (
-        "served" if release is None or release == _serving(client) else f"unclear: {release} does not serve"
-    )
+    if release is None:
+        return "kept the old one"
+    return "served" if release == _serving(client) else f"unclear: {release} does not serve"
 
 
 def _serving(client: httpx.Client) -> int:
